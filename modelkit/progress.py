@@ -1,0 +1,39 @@
+"""Say which step runs now, so that a crash or time-out can name it and a person can watch.
+
+Libraries call :func:`step`; who listens is decided once, by :func:`listen`.  With no listener the
+call costs nothing and prints nothing.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+Kind = Literal["step", "note", "warning"]
+Listener = Callable[[Kind, str], None]
+
+_listener: Listener | None = None
+
+
+def listen(listener: Listener | None) -> None:
+    """Send every later message of this process to ``listener``; None stops it."""
+    global _listener
+    _listener = listener
+
+
+def step(name: str) -> None:
+    """Announce the step that starts now, as a short phrase ("shape inference")."""
+    _send("step", name)
+
+
+def note(text: str) -> None:
+    """Tell something worth knowing that changes nothing."""
+    _send("note", text)
+
+
+def warn(text: str) -> None:
+    """Tell something the user should act on; shown also with ``--quiet``."""
+    _send("warning", text)
+
+
+def _send(kind: Kind, text: str) -> None:
+    if _listener is not None:
+        _listener(kind, text)
