@@ -7,7 +7,7 @@ call costs nothing and prints nothing.
 from collections.abc import Callable
 from typing import Literal
 
-Kind = Literal["step", "note", "warning"]
+Kind = Literal["step", "note", "warning", "temporary", "settled"]
 Listener = Callable[[Kind, str], None]
 
 _listener: Listener | None = None
@@ -32,6 +32,16 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Tell something the user should act on; shown also with ``--quiet``."""
     _send("warning", text)
+
+
+def temporary(path: str) -> None:
+    """Announce a file about to be made that must not outlive the work."""
+    _send("temporary", path)
+
+
+def settled(path: str) -> None:
+    """Take back :func:`temporary`: the file is in its final place, or gone."""
+    _send("settled", path)
 
 
 def _send(kind: Kind, text: str) -> None:

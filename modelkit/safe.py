@@ -1,7 +1,5 @@
 """Make a string that came out of a model harmless before a person or another program sees it."""
 
-import unicodedata
-
 LIMIT = 200
 
 
@@ -22,10 +20,10 @@ def safe(text: str, limit: int = LIMIT) -> str:
 
 
 def _escaped(character: str) -> str:
+    # Not printable: controls, bidi and zero-width formats, surrogates, separators but the space.
+    if character.isprintable():
+        return character
     code = ord(character)
-    if code < 0x20 or 0x7F <= code <= 0x9F:
+    if code <= 0xFF:
         return f"\\x{code:02x}"
-    # Cf holds bidi controls and zero-width characters, Cs lone surrogates, Zl/Zp line breaks.
-    if unicodedata.category(character) in ("Cf", "Cs", "Co", "Zl", "Zp"):
-        return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-    return character
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

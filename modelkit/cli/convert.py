@@ -1,0 +1,57 @@
+"""``modelkit convert``."""
+
+from typing import Annotated
+
+import typer
+
+from modelkit.cli import options
+from modelkit.cli.execute import Manner, execute
+
+
+def convert(
+    source: options.Source,
+    output: options.Output = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Python that builds the torch module, as package.module:factory"),
+    ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(help="Shape of an input, as NAME:2,3,224,224[:float32]; repeatable"),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="Opset of the result")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Hugging Face task, as text-classification")
+    ] = None,
+    trust_source: Annotated[
+        bool,
+        typer.Option("--trust-source", help="Load a file that can run code (pickle and kin)"),
+    ] = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    verify: options.Verify = True,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    timeout: options.Timeout = None,
+    memory_limit: options.MemoryLimit = None,
+) -> None:
+    """Turn a trained model of any framework into ONNX, checked against the framework.
+
+    Example: modelkit convert weights.safetensors --model net:build --input-shape x:2,3,32,32
+    """
+    arguments = {
+        "source": source,
+        "output": output,
+        "model": model,
+        "input_shape": input_shape or [],
+        "opset": opset,
+        "task": task,
+        "trust_source": trust_source,
+        "seed": seed,
+        "force": force,
+        "dry_run": dry_run,
+        "verify": verify,
+    }
+    execute("convert", arguments, Manner(json, quiet, verbose, timeout, memory_limit))

@@ -1,0 +1,296 @@
+"""Reports as text for people: the only file that imports rich.
+
+A verb that writes a file shows its table on stderr and the written path on stdout; the others show
+their table on stdout, because the table is their result.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import singledispatch
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from modelkit import reports, worker
+from modelkit.cli.figures import byte_size, count, decibels, factor, milliseconds, scientific
+from modelkit.safe import safe
+
+# A table in a pipe or a log file is not cut at the width of a terminal that is not there.
+_PIPE_WIDTH = 160
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=False)
+
+
+@contextmanager
+def watching(*, quiet: bool, verbose: bool) -> Iterator["worker.Listener"]:
+    """Give a listener that shows the worker's progress on stderr while the block runs.
+
+    Warnings are always shown; notes and steps with ``verbose``; on a terminal the running step
+    is one line that disappears.
+    """
+    console = _console(stderr=True)
+    status = console.status("starting") if console.is_terminal and not quiet else None
+
+    def listen(kind: str, text: str) -> None:
+        if kind == "warning":
+            console.print(Text(f"warning: {safe(text, 500)}", style="yellow"))
+        elif verbose and kind in ("step", "note"):
+            console.print(Text(f"{kind}: {safe(text, 500)}", style="dim"))
+        if status is not None and kind == "step":
+            status.update(Text(safe(text, 80)))
+
+    if status is None:
+        yield listen
+        return
+    with status:
+        yield listen
+
+
+def show(report: Any, *, quiet: bool = False) -> None:
+    """Print ``report``; with ``quiet`` only what a script reads from stdout."""
+    written = getattr(report, "written", None)
+    console = _console(stderr=written is not None)
+    if not quiet or written is None:
+        for part in lines(report):
+            console.print(part)
+    if written:
+        print(written)
+
+
+def show_explanation(report: reports.OptimizeReport) -> None:
+    """Print what fired, where, and which fusions almost did."""
+    console = _console(stderr=True)
+    for change in report.changes:
+        for note in change.notes:
+            console.print(Text(f"fired: {change.name}: {safe(note)}"))
+    for miss in report.near_misses:
+        line = f"not fused: {miss.fusion} at {safe(miss.node, 80)}: {safe(miss.reason, 300)}"
+        console.print(Text(line, style="yellow"))
+    if not report.near_misses:
+        console.print(Text("no near misses"))
+
+
+@singledispatch
+def lines(report: Any) -> list[RenderableType]:
+    """The report as renderables, top to bottom."""
+    raise TypeError(f"no view of {type(report).__name__}")
+
+
+def _table(title: str, *columns: str, right: int = 1) -> Table:
+    """A table whose first ``right`` columns are text and the others figures."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        justify: Any = "left" if index < right else "right"
+        table.add_column(Text(column), justify=justify, header_style="dim")
+    return table
+
+
+def _row(table: Table, *cells: object) -> None:
+    table.add_row(*(Text(safe(str(cell), 300)) for cell in cells))
+
+
+def _notes(notes: tuple[str, ...]) -> list[RenderableType]:
+    return [Text(f"note: {safe(note, 500)}", style="dim") for note in notes]
+
+
+def _files(source: reports.FileFacts | None, result: reports.FileFacts) -> Table:
+    table = _table("", "file", "size", "nodes", "parameters", "opset", "IR", right=1)
+    for file in (source, result):
+        if file is not None:
+            opset = file.opset.get("", "-")
+            size, parameters = byte_size(file.bytes), count(file.parameters)
+            _row(table, file.path, size, file.nodes, parameters, opset, file.ir_version)
+    return table
+
+
+def _verification(check: reports.Verification) -> list[RenderableType]:
+    if check.skipped:
+        return [Text(f"NOT VERIFIED: {safe(check.skipped)}", style="bold red")]
+    shapes = "; ".join(
+        " ".join(f"{safe(name, 40)}{shape}" for name, shape in list(trial.shapes.items())[:3])
+        for trial in check.trials[:3]
+    )
+    worst = check.worst
+    figure = f", worst {worst.metric} {_metric(worst)}" if worst else ""
+    state = "verified" if check.passed else "DIFFERS"
+    text = f"{state}: {len(check.trials)} trials ({check.inputs}){figure}; limit {check.tolerance}"
+    parts: list[RenderableType] = [
+        Text(text, style="green" if check.passed else "bold red"),
+        Text(f"  on {shapes}", style="dim"),
+    ]
+    if check.not_comparable:
+        names = ", ".join(safe(name, 60) for name in check.not_comparable)
+        parts.append(Text(f"  not comparable (random): {names}", style="yellow"))
+    return parts
+
+
+def _metric(error: reports.OutputError) -> str:
+    if error.metric == "sqnr":
+        return decibels(error.value)
+    return scientific(error.value) if error.metric == "relative" else f"{error.value:.4f}"
+
+
+def _speed(speed: reports.SpeedVerdict) -> list[RenderableType]:
+    if speed.ratio is None:
+        return [Text(f"speed: not compared ({safe(speed.reason)})", style="dim")]
+    style = "green" if speed.ratio.low > 1 else ""
+    return [Text(f"speed: {factor(speed.ratio)} of the source; {safe(speed.reason)}", style=style)]
+
+
+def _fallen(report: Any) -> list[RenderableType]:
+    """The first line of a writing verb."""
+    if report.up_to_date:
+        return [Text("already up to date: same source, options and versions")]
+    return []
+
+
+@lines.register
+def _(report: reports.ConvertReport) -> list[RenderableType]:
+    tried = ", ".join(f"{a.route}: {a.outcome}" for a in report.attempts)
+    parts: list[RenderableType] = [
+        *_fallen(report),
+        Text(f"{report.framework} ({safe(report.detected, 300)}); {safe(tried, 600)}"),
+        Text(f"inputs: {safe(', '.join(report.inputs), 600)}"),
+        Text(f"outputs: {safe(', '.join(report.outputs), 600)}"),
+        _files(None, report.result),
+        *_verification(report.verification),
+    ]
+    if report.copied:
+        parts.append(Text(f"copied beside it: {safe(', '.join(report.copied), 500)}", style="dim"))
+    return parts + _notes(report.notes)
+
+
+@lines.register
+def _(report: reports.OptimizeReport) -> list[RenderableType]:
+    changes = _table(f"level {report.level}, target {report.target}", "rewrite", "count")
+    for change in report.changes:
+        if change.count:
+            _row(changes, change.name, change.count)
+    return [
+        *_fallen(report),
+        changes,
+        _files(report.source, report.result),
+        *_verification(report.verification),
+        *_speed(report.speed),
+        *_notes(report.notes),
+    ]
+
+
+@lines.register
+def _(report: reports.QuantizeReport) -> list[RenderableType]:
+    parts: list[RenderableType] = [
+        *_fallen(report),
+        Text(f"{report.mode}: {report.quantized} of {report.candidates} layers quantized"),
+    ]
+    if report.skips:
+        table = _table("left as they were", "layer", "operator", "why", right=3)
+        for skip in report.skips[:20]:
+            _row(table, safe(skip.node, 60), skip.op, skip.reason)
+        parts.append(table)
+        if len(report.skips) > 20:
+            parts.append(Text(f"  and {len(report.skips) - 20} more (all in --json)"))
+    parts += [
+        _files(report.source, report.result),
+        *_verification(report.verification),
+        *_speed(report.speed),
+    ]
+    return parts + _notes(report.notes)
+
+
+@lines.register
+def _(report: reports.CompareReport) -> list[RenderableType]:
+    title = f"{report.samples} samples, {report.inputs}"
+    columns = ("output", "max abs", "relative", "SQNR", "cosine", "agreement", "top-10 overlap")
+    table = _table(title, *columns)
+    for output in report.outputs:
+        _row(
+            table,
+            safe(output.output, 60),
+            scientific(output.max_abs),
+            scientific(output.relative),
+            decibels(output.sqnr),
+            f"{output.cosine:.5f}",
+            "-" if output.agreement is None else f"{output.agreement:.2%}",
+            "-" if output.top10 is None else f"{output.top10:.1%}",
+        )
+    style = "green" if report.passed else "bold red"
+    verdict = f"{'passed' if report.passed else 'FAILED'}: {report.criterion}"
+    return [table, Text(verdict, style=style), *_notes(report.notes)]
+
+
+@lines.register
+def _(report: reports.BenchReport) -> list[RenderableType]:
+    shapes = " ".join(f"{safe(name, 40)}{shape}" for name, shape in report.shapes.items())
+    title = f"{report.machine}, {report.runtime}, {report.threads} thread(s), {shapes}"
+    columns = ("model", "provider", "size", "median", "p95", "CPU", "speed-up (95 % interval)")
+    table = _table(title, *columns, "load", "first run", "peak", right=2)
+    for row in report.rows:
+        if row.error:
+            _row(table, row.name, row.provider, f"not run: {row.error}")
+            continue
+        _row(
+            table,
+            row.name,
+            row.provider,
+            byte_size(row.bytes),
+            milliseconds(row.median_ms),
+            milliseconds(row.p95_ms),
+            milliseconds(row.cpu_ms),
+            factor(row.speedup),
+            milliseconds(row.load_ms),
+            milliseconds(row.first_ms),
+            f"{row.peak_mb:.0f} MB",
+        )
+    return [table, *_notes(report.notes)]
+
+
+@lines.register
+def _(report: reports.InspectReport) -> list[RenderableType]:
+    parts: list[RenderableType] = [_files(None, report.file)]
+    if report.producer:
+        parts.append(Text(f"producer: {safe(report.producer)}"))
+    table = _table("inputs and outputs", "", "name", "type", "shape", right=4)
+    for kind, values in (("input", report.inputs), ("output", report.outputs)):
+        for value in values:
+            shape = "[" + ", ".join(safe(str(dim), 40) for dim in value.shape) + "]"
+            _row(table, kind, safe(value.name, 80), value.dtype, shape)
+    operators = ", ".join(f"{safe(name, 60)} {number}" for name, number in report.operators.items())
+    weights = ", ".join(f"{name} {byte_size(size)}" for name, size in report.bytes_by_dtype.items())
+    parts += [table, Text(f"operators: {operators}"), Text(f"weights: {weights or 'none'}")]
+    if report.largest:
+        largest = _table("largest tensors", "name", "type and shape", "size", right=2)
+        for name, kind, size in report.largest:
+            _row(largest, safe(name, 80), kind, byte_size(size))
+        parts.append(largest)
+    parts += [Text(f"history: {safe(step, 400)}") for step in report.history]
+    parts += [Text(f"lint: {safe(finding, 400)}", style="yellow") for finding in report.lint]
+    return parts
+
+
+@lines.register
+def _(report: reports.DoctorReport) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for title, facts in (
+        ("versions", report.versions),
+        ("machine", report.machine),
+        ("extras", report.extras),
+    ):
+        table = _table(title, "", "", right=2)
+        for name, value in facts.items():
+            _row(table, f"  {name}", value)
+        parts.append(table)
+    table = _table("providers", "", "", "", right=3)
+    for provider in report.providers:
+        _row(table, f"  {provider.name}", "opens" if provider.opened else "FAILS", provider.detail)
+    parts.append(table)
+    parts += [Text(f"problem: {safe(text, 500)}", style="bold red") for text in report.problems]
+    if not report.problems:
+        parts.append(Text("no problems found", style="green"))
+    return parts

@@ -1,0 +1,162 @@
+"""Hand over a result: written beside its place, checked there, and only then put in place.
+
+Every writing verb ends here, so that each keeps the same promises: the output is compared with its
+source, is not slower, is complete on disk, and nothing that was there before is lost.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import modelkit
+from modelkit import progress
+from modelkit.errors import BadInput
+from modelkit.model import (
+    InputSpec,
+    Model,
+    Staged,
+    facts,
+    history,
+    load,
+    read_inputs,
+    stage,
+    validate,
+)
+from modelkit.reports import FileFacts, SpeedVerdict, Verification
+from modelkit.runtime.bench import gate
+from modelkit.runtime.compare import verify
+from modelkit.runtime.feeds import Proposal, propose
+from modelkit.runtime.session import Run, open_session
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a delivery must prove, as the user asked for it.
+
+    ``verify`` and ``measure`` are off only by an explicit flag; ``seed`` makes the generated
+    inputs; ``dims`` fixes named axes of them.
+    """
+
+    force: bool = False
+    verify: bool = True
+    measure: bool = True
+    dry_run: bool = False
+    seed: int = 0
+    dims: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What came of it; ``written`` is "" when the speed gate refused or it was a dry run."""
+
+    result: FileFacts
+    verification: Verification
+    speed: SpeedVerdict
+    written: str
+
+
+def deliver(
+    model: Model,
+    output: Path,
+    terms: Terms,
+    *,
+    step: str,
+    source: Path | None = None,
+    reference: Run | None = None,
+    specs: Sequence[InputSpec] = (),
+    gated: bool = True,
+) -> Delivery:
+    """Write ``model`` to ``output`` after proving it against its source.
+
+    The source is an ONNX file (``source``) or a framework's function (``reference``), not both.
+
+    ``step`` is the row of ``runtime.compare.TOLERANCES`` that the errors must meet; ``specs`` say
+    what the inputs hold (read from the model's metadata when empty); ``gated`` is whether being
+    slower than ``source`` refuses the result.
+
+    Raises:
+        CheckFailed: the outputs differ, or no usable inputs were found.
+        CannotWrite: the output exists without ``force``, or the disk refuses.
+        BadInput: the rewritten graph is not legal; a defect of a rewrite, nothing was written.
+    """
+    progress.step("structure check")
+    validate(model)
+    progress.step("writing")
+    with stage(model, output, force=terms.force) as staged:
+        proposal = _inputs(model, source, reference, specs, terms)
+        verification = _verified(staged, source, reference, proposal, step, terms)
+        speed = _gated(staged, source, proposal, terms) if gated else _ungated("size mode")
+        result = facts(load(staged.path), output)
+        if not speed.kept or terms.dry_run:
+            return Delivery(result, verification, speed, "")
+        progress.step("commit")
+        return Delivery(result, verification, speed, str(staged.commit()))
+
+
+def up_to_date(output: Path, verb: str, recipe: Mapping[str, Any], source_sha256: str) -> bool:
+    """Whether ``output`` already is what this source, recipe and version of modelkit give."""
+    if not output.is_file():
+        return False
+    try:
+        steps = history(load(output))
+    except BadInput:
+        return False
+    if not steps:
+        return False
+    last = steps[-1]
+    return (
+        last.get("verb") == verb
+        and last.get("recipe") == dict(recipe)
+        and last.get("source_sha256") == source_sha256
+        and last.get("modelkit") == modelkit.__version__
+    )
+
+
+def _inputs(
+    model: Model,
+    source: Path | None,
+    reference: Run | None,
+    specs: Sequence[InputSpec],
+    terms: Terms,
+) -> Proposal | None:
+    if not terms.verify and not terms.measure:
+        return None
+    progress.step("choosing inputs")
+    wanted = tuple(specs) or read_inputs(model)
+    if source is None:
+        return propose(model, reference, specs=wanted, dims=terms.dims or {}, seed=terms.seed)
+    origin = load(source)
+    with open_session(source, optimize=False) as session:
+        return propose(origin, session.run, specs=wanted, dims=terms.dims or {}, seed=terms.seed)
+
+
+def _verified(
+    staged: Staged,
+    source: Path | None,
+    reference: Run | None,
+    proposal: Proposal | None,
+    step: str,
+    terms: Terms,
+) -> Verification:
+    origin: Any = reference if reference is not None else source
+    if not terms.verify or proposal is None:
+        progress.warn("not verified: the result was not compared with its source (--no-verify)")
+        return Verification(step, "", False, "", (), skipped="--no-verify was given")
+    progress.step("verification")
+    return verify(origin, staged.path, step=step, proposal=proposal)
+
+
+def _gated(
+    staged: Staged, source: Path | None, proposal: Proposal | None, terms: Terms
+) -> SpeedVerdict:
+    if not terms.measure:
+        return _ungated("--no-measure was given")
+    if source is None or proposal is None:
+        return _ungated("the source is not an ONNX file")
+    progress.step("speed gate")
+    return gate(source, staged.path, proposal.trials[0][0])
+
+
+def _ungated(reason: str) -> SpeedVerdict:
+    return SpeedVerdict(None, True, reason)

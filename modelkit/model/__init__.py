@@ -1,0 +1,41 @@
+"""The central type, ``onnx_ir.Model``, and the only place that sees files and protobuf."""
+
+from onnx_ir import Model
+
+from modelkit.model.constants import add_constant, const_of, fresh_name
+from modelkit.model.facts import facts, nodes, operator_counts
+from modelkit.model.inputs import InputSpec, read_inputs, write_inputs
+from modelkit.model.provenance import add_step, history, strip_debug
+from modelkit.model.read import load, sha256
+from modelkit.model.structure import validate
+from modelkit.model.write import Staged, check_target, save, stage
+
+
+def clone(model: Model) -> Model:
+    """A model that can be changed without changing ``model``; weights are shared, not copied."""
+    return model.clone()
+
+
+__all__ = [
+    "InputSpec",
+    "Model",
+    "Staged",
+    "add_constant",
+    "add_step",
+    "check_target",
+    "clone",
+    "const_of",
+    "facts",
+    "fresh_name",
+    "history",
+    "load",
+    "nodes",
+    "operator_counts",
+    "read_inputs",
+    "save",
+    "sha256",
+    "stage",
+    "strip_debug",
+    "validate",
+    "write_inputs",
+]

@@ -1,0 +1,85 @@
+"""A model in one line: sizes, operators, and the oldest runtime that opens it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir as ir
+
+from modelkit.model.tensors import MappedTensor
+from modelkit.reports import FileFacts
+
+# Newest ai.onnx opset and IR version that each ONNX Runtime release opens.
+# Source: onnxruntime.ai/docs/reference/compatibility.html, onnx docs/Versioning.md.
+RUNTIMES = (
+    ("1.8", 14, 7),
+    ("1.10", 15, 8),
+    ("1.12", 17, 8),
+    ("1.14", 18, 8),
+    ("1.15", 19, 9),
+    ("1.17", 20, 9),
+    ("1.18", 21, 10),
+    ("1.20", 22, 10),
+    ("1.22", 23, 11),
+    ("1.24", 24, 12),
+    ("1.31", 26, 13),
+)
+
+
+def facts(model: ir.Model, path: Path) -> FileFacts:
+    """Describe ``model``, which lies at ``path``."""
+    operators = operator_counts(model)
+    standard = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
+    return FileFacts(
+        path=str(path),
+        bytes=_bytes_on_disk(model, path),
+        nodes=sum(operators.values()),
+        parameters=sum(
+            value.const_value.size
+            for graph in _graphs(model)
+            for value in graph.initializers.values()
+            if value.const_value is not None
+        ),
+        opset=dict(model.graph.opset_imports),
+        ir_version=model.ir_version,
+        contrib={name: number for name, number in operators.items() if "." in name},
+        lowest_runtime=lowest_runtime(standard, model.ir_version),
+    )
+
+
+def operator_counts(model: ir.Model) -> dict[str, int]:
+    """Nodes by ``OpType``, or ``domain.OpType`` outside ai.onnx, most frequent first."""
+    counts: Counter[str] = Counter()
+    for node in nodes(model):
+        domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
+        counts[f"{domain}{node.op_type}"] += 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Every node: of the graph, of its subgraphs, and of the functions."""
+    yield from model.graph.all_nodes()
+    for function in model.functions.values():
+        yield from function.all_nodes()
+
+
+def lowest_runtime(opset: int, ir_version: int) -> str:
+    """The oldest ONNX Runtime release that opens this opset and IR version; "" if none known."""
+    for release, newest_opset, newest_ir in RUNTIMES:
+        if opset <= newest_opset and ir_version <= newest_ir:
+            return release
+    return ""
+
+
+def _graphs(model: ir.Model) -> list[ir.Graph]:
+    return [model.graph, *{id(g): g for g in model.graph.subgraphs()}.values()]
+
+
+def _bytes_on_disk(model: ir.Model, path: Path) -> int:
+    files = {path.resolve()} | {
+        value.const_value.path.resolve()
+        for graph in _graphs(model)
+        for value in graph.initializers.values()
+        if isinstance(value.const_value, MappedTensor)
+    }
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,52 @@
+"""Weights that stay in their file until somebody asks for their values."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+_SUB_BYTE_OR_STRING = frozenset(
+    {
+        ir.DataType.STRING,
+        ir.DataType.INT4,
+        ir.DataType.UINT4,
+        ir.DataType.FLOAT4E2M1,
+        ir.DataType.INT2,
+        ir.DataType.UINT2,
+    }
+)
+
+
+class MappedTensor(ir.LazyTensor):
+    """A tensor whose bytes are a slice of a mapped file, little-endian as ONNX stores them."""
+
+    __slots__ = ("path", "view")
+
+    def __init__(
+        self, view: memoryview, path: Path, dtype: ir.DataType, shape: ir.Shape, name: str | None
+    ) -> None:
+        self.view = view
+        self.path = path
+        super().__init__(self._read, dtype=dtype, shape=shape, name=name)
+
+    def _read(self) -> ir.TensorProtocol:
+        dims = self.shape.numpy()
+        if self.dtype in _SUB_BYTE_OR_STRING:
+            proto = onnx.TensorProto(data_type=self.dtype.value, dims=dims)
+            proto.raw_data = bytes(self.view)
+            return ir.serde.deserialize_tensor(proto)
+        # frombuffer keeps the mapping: no copy is made, and the array is read-only.
+        array = np.frombuffer(self.view, dtype=self.dtype.numpy()).reshape(dims)
+        return ir.Tensor(array, dtype=self.dtype, name=self.name)
+
+    def tobytes(self) -> bytes:
+        """The raw bytes, copied out of the file."""
+        return bytes(self.view)
+
+
+def raw(tensor: ir.TensorProtocol) -> memoryview:
+    """The tensor's bytes as ONNX stores them, without a copy where it is mapped."""
+    if isinstance(tensor, MappedTensor):
+        return tensor.view
+    return memoryview(tensor.tobytes()).cast("B")
