@@ -19,7 +19,7 @@ def linear_text(rows: int, columns: int, opset: int = 20) -> str:
 
 
 def parsed(text: str, seed: int = 0) -> onnx.ModelProto:
-    """The model in ``text``; float values declared in <> that nobody makes become random weights."""
+    """The model in ``text``; floats declared in <> that nobody makes become random weights."""
     model = onnx.parser.parse_model(text)
     random = np.random.default_rng(seed)
     made = {name for node in model.graph.node for name in node.output}

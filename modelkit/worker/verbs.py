@@ -1,0 +1,11 @@
+"""The verbs a worker runs, each a function of JSON values that returns a report."""
+
+VERBS: dict[str, str] = {
+    "convert": "modelkit.convert:convert_file",
+    "optimize": "modelkit.optimize:optimize_file",
+    "quantize": "modelkit.quantize:quantize_file",
+    "compare": "modelkit.comparison:compare_files",
+    "bench": "modelkit.benchmark:bench_files",
+    "inspect": "modelkit.inspection:inspect_file",
+    "doctor": "modelkit.doctor:examine",
+}

@@ -1,0 +1,20 @@
+import importlib
+import inspect
+
+import pytest
+
+from modelkit.cli.app import COMMANDS
+from modelkit.worker.verbs import VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_a_function_with_a_report(verb: str) -> None:
+    module, _, name = VERBS[verb].partition(":")
+    function = getattr(importlib.import_module(module), name)
+    assert str(inspect.signature(function).return_annotation).endswith("Report'>") or str(
+        inspect.signature(function).return_annotation
+    ).endswith("Report")
+
+
+def test_every_command_has_a_verb() -> None:
+    assert set(VERBS) == set(COMMANDS)
