@@ -1,0 +1,1 @@
+"""Run models: providers, sessions, inputs for them, comparison and timing."""

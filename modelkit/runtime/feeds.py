@@ -1,0 +1,235 @@
+"""Inputs that a real graph accepts, when nobody gave any.
+
+Naive random inputs run on few real graphs: token ids must lie below the rows of the table they
+index, a mask is as long as past and present together, names of axes do not say which are equal.
+So an ordered list of hypotheses is tried, and the first is kept on which the model runs, with
+finite outputs that depend on the inputs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.errors import CheckFailed, ModelkitError, UsageError
+from modelkit.model import InputSpec, Model, read_inputs
+from modelkit.runtime.roles import guessed_specs
+from modelkit.runtime.session import Feeds, Run
+from modelkit.safe import safe
+
+# Two shapes, both odd in places, that no exporter used for its sample.
+_LENGTHS = ({"batch": 1, "other": 7, "past": 5}, {"batch": 3, "other": 10, "past": 2})
+_UNKNOWN_ID_LIMIT = 100
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Inputs on which the source ran: (feeds, seed) per trial, and where they come from."""
+
+    trials: tuple[tuple[Feeds, int], ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """How the lengths of dynamic axes hang together."""
+
+    name: str
+    tied: bool  # one batch on axis 0, one length on every other unnamed axis
+    scale: int = 1
+
+
+_HYPOTHESES = (
+    Hypothesis("axes of one name are equal", tied=False),
+    Hypothesis("one batch, one length", tied=True),
+    Hypothesis("one batch, one length, larger", tied=True, scale=8),
+    Hypothesis("axes of one name are equal, larger", tied=False, scale=8),
+    Hypothesis("one batch, one length, image-sized", tied=True, scale=32),
+)
+
+
+def propose(
+    model: Model,
+    run: Run | None,
+    *,
+    specs: Sequence[InputSpec] = (),
+    dims: Mapping[str, int] | None = None,
+    seed: int = 0,
+    count: int = 2,
+) -> Proposal:
+    """Find ``count`` sets of inputs, of different shapes where the model allows it.
+
+    ``specs`` are trusted over the model's own metadata, and both over guesses; ``dims`` fixes the
+    length of axes by name.  Without ``run`` the first hypothesis is returned untried.
+
+    Raises:
+        CheckFailed: the source ran on none of them; the hint is what to type.
+        UsageError: ``dims`` names no axis of the model.
+    """
+    known = tuple(specs) or read_inputs(model)
+    chosen = known or guessed_specs(model)
+    fixed = dict(dims or {})
+    _check_dims(chosen, fixed)
+    origin = "input spec of the model" if known else "seeded"
+    failure: ModelkitError | None = None
+    for hypothesis in _HYPOTHESES:
+        trials = tuple(
+            (_feeds(chosen, hypothesis, fixed, number, seed + number), seed + number)
+            for number in range(count)
+        )
+        if run is None:
+            return Proposal(trials, origin)
+        try:
+            if _usable(run, chosen, hypothesis, fixed, trials):
+                return Proposal(trials, origin)
+        except ModelkitError as error:
+            failure = failure or error
+    wanted = " ".join(f"--input {safe(spec.name)}=FILE.npy" for spec in chosen)
+    raise CheckFailed(
+        "no generated inputs run on this model with finite outputs that depend on them",
+        cause=failure.cause or failure.message if failure else "its outputs ignore its inputs",
+        hint=f"give real ones: {wanted}",
+        code="no-inputs",
+    )
+
+
+def _usable(
+    run: Run,
+    specs: Sequence[InputSpec],
+    hypothesis: Hypothesis,
+    dims: Mapping[str, int],
+    trials: tuple[tuple[Feeds, int], ...],
+) -> bool:
+    first: dict[str, np.ndarray] = {}
+    for number, (feeds, _) in enumerate(trials):
+        outputs = run(feeds)
+        if not all(_finite(value) for value in outputs.values()):
+            raise CheckFailed("the outputs are not finite", cause="NaN or infinity in an output")
+        first = outputs if number == 0 else first
+    if not specs or any(np.size(value) == 0 for value in first.values()):
+        return True
+    other = run(_feeds(specs, hypothesis, dims, 0, trials[0][1] + 1000))
+    return any(not _same(first[name], other[name]) for name in first)
+
+
+def _finite(value: np.ndarray) -> bool:
+    return not (isinstance(value, np.ndarray) and value.dtype.kind == "f") or bool(
+        np.isfinite(value).all()
+    )
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return str(a) == str(b)
+    return a.shape == b.shape and bool(np.array_equal(a, b))
+
+
+def _feeds(
+    specs: Sequence[InputSpec],
+    hypothesis: Hypothesis,
+    dims: Mapping[str, int],
+    number: int,
+    seed: int,
+) -> Feeds:
+    random = np.random.default_rng(seed)
+    lengths = _LENGTHS[number % len(_LENGTHS)]
+    shapes = dict(_shapes(specs, hypothesis, dims, lengths, number))
+    return {spec.name: _values(spec, shapes[spec.name], random, number) for spec in specs}
+
+
+def _shapes(
+    specs: Sequence[InputSpec],
+    hypothesis: Hypothesis,
+    dims: Mapping[str, int],
+    lengths: Mapping[str, int],
+    number: int,
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    cached = any(spec.role == "past" for spec in specs)
+    named: dict[str, int] = {}
+
+    def length(spec: InputSpec, axis: int, dim: str) -> int:
+        if dim in dims:
+            return dims[dim]
+        if axis == 0:
+            found = lengths["batch"]
+        elif spec.role == "past":
+            found = lengths["past"]
+        elif spec.role == "mask" and cached:
+            found = lengths["past"] + lengths["other"]
+        else:
+            found = lengths["other"] * hypothesis.scale
+        # Untied, each name gets a length of its own, so that a false tie shows.
+        return found if hypothesis.tied else named.setdefault(dim, found + len(named) * (axis > 0))
+
+    for spec in specs:
+        sample = spec.samples[number % len(spec.samples)] if spec.samples and not dims else None
+        if sample is not None and hypothesis is _HYPOTHESES[0]:
+            yield spec.name, sample
+            continue
+        yield (
+            spec.name,
+            tuple(
+                dim if isinstance(dim, int) else length(spec, axis, dim)
+                for axis, dim in enumerate(spec.shape)
+            ),
+        )
+
+
+def _values(
+    spec: InputSpec, shape: tuple[int, ...], random: np.random.Generator, number: int
+) -> np.ndarray:
+    if spec.role == "mask":
+        return _mask(spec, shape, padded=number > 0)
+    if spec.role == "positions":
+        return np.broadcast_to(np.arange(shape[-1]), shape).astype(spec.dtype)
+    if spec.dtype == "str":
+        words = np.array(["a", "b", "some words", ""], dtype=object)
+        return words[random.integers(0, len(words), shape)]
+    if spec.dtype == "bool":
+        return random.integers(0, 2, shape).astype(bool)
+    kind = _numpy_type(spec.dtype)
+    if kind.kind in "iu":
+        low = 0 if spec.low is None else int(spec.low)
+        high = int(spec.high) if spec.high is not None else _UNKNOWN_ID_LIMIT
+        return random.integers(low, min(high, np.iinfo(kind).max), shape, endpoint=True).astype(
+            kind
+        )
+    if spec.low is not None and spec.high is not None:
+        return random.uniform(spec.low, spec.high, shape).astype(kind)
+    return random.standard_normal(shape).astype(kind)
+
+
+def _mask(spec: InputSpec, shape: tuple[int, ...], *, padded: bool) -> np.ndarray:
+    """Ones; when ``padded`` the last row ends in zeros, as a tokenizer pads a batch."""
+    mask = np.ones(shape, dtype=_numpy_type(spec.dtype))
+    if padded and len(shape) == 2 and shape[1] > 2:
+        mask[-1, -(shape[1] // 3) :] = 0
+    return mask
+
+
+def _numpy_type(name: str) -> np.dtype:
+    try:
+        return np.dtype(name)
+    except TypeError:
+        return ir.DataType[name.upper()].numpy()
+
+
+def _check_dims(specs: Sequence[InputSpec], dims: Mapping[str, int]) -> None:
+    names = sorted({dim for spec in specs for dim in spec.shape if isinstance(dim, str)})
+    for name in dims:
+        if name not in names:
+            shown = ", ".join(safe(dim, 40) for dim in names) or "none, every axis is fixed"
+            raise UsageError(f"no dynamic axis is called '{safe(name)}'", hint=f"axes: {shown}")
+
+
+def with_dims(specs: Sequence[InputSpec], dims: Mapping[str, int]) -> tuple[InputSpec, ...]:
+    """``specs`` with the named axes fixed."""
+    return tuple(
+        replace(
+            spec,
+            shape=tuple(dims.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.shape),
+            samples=(),
+        )
+        for spec in specs
+    )
