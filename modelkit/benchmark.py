@@ -125,10 +125,14 @@ def _framework(source: str, threads: int) -> Candidate:
     from modelkit.convert import open_source
 
     opened = open_source(source, threads=threads)
+    run = opened.reference
+    if run is None:
+        raise UsageError("--against is an ONNX file", hint="name it among the models instead")
+    framework: Run = run
 
     @contextmanager
     def reference() -> Iterator[Run]:
-        yield opened.reference
+        yield framework
 
     return Candidate(opened.framework, reference)
 

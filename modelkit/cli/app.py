@@ -23,7 +23,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[arg-type]  # names only
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names only
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The commands in the order of the table."""

@@ -57,7 +57,10 @@ def show(report: Any, *, quiet: bool = False) -> None:
     """Print ``report``; with ``quiet`` only what a script reads from stdout."""
     written = getattr(report, "written", None)
     console = _console(stderr=written is not None)
-    if not quiet or written is None:
+    if getattr(report, "up_to_date", False):
+        if not quiet:
+            console.print(Text("already up to date: same source, options and versions"))
+    elif not quiet or written is None:
         for part in lines(report):
             console.print(part)
     if written:
@@ -144,18 +147,10 @@ def _speed(speed: reports.SpeedVerdict) -> list[RenderableType]:
     return [Text(f"speed: {factor(speed.ratio)} of the source; {safe(speed.reason)}", style=style)]
 
 
-def _fallen(report: Any) -> list[RenderableType]:
-    """The first line of a writing verb."""
-    if report.up_to_date:
-        return [Text("already up to date: same source, options and versions")]
-    return []
-
-
 @lines.register
 def _(report: reports.ConvertReport) -> list[RenderableType]:
     tried = ", ".join(f"{a.route}: {a.outcome}" for a in report.attempts)
     parts: list[RenderableType] = [
-        *_fallen(report),
         Text(f"{report.framework} ({safe(report.detected, 300)}); {safe(tried, 600)}"),
         Text(f"inputs: {safe(', '.join(report.inputs), 600)}"),
         Text(f"outputs: {safe(', '.join(report.outputs), 600)}"),
@@ -174,7 +169,6 @@ def _(report: reports.OptimizeReport) -> list[RenderableType]:
         if change.count:
             _row(changes, change.name, change.count)
     return [
-        *_fallen(report),
         changes,
         _files(report.source, report.result),
         *_verification(report.verification),
@@ -186,7 +180,6 @@ def _(report: reports.OptimizeReport) -> list[RenderableType]:
 @lines.register
 def _(report: reports.QuantizeReport) -> list[RenderableType]:
     parts: list[RenderableType] = [
-        *_fallen(report),
         Text(f"{report.mode}: {report.quantized} of {report.candidates} layers quantized"),
     ]
     if report.skips:

@@ -169,6 +169,11 @@ def version() -> str:
     return str(ort.__version__)
 
 
+def available() -> list[str]:
+    """ONNX Runtime's names of the providers in the installed build."""
+    return list(ort.get_available_providers())
+
+
 def _port(value: Any) -> Port:
     kind = str(value.type)
     inner = kind[kind.find("(") + 1 : kind.rfind(")")] if kind.startswith("tensor(") else kind
