@@ -43,7 +43,7 @@ def fresh_name(graph: ir.Graph, stem: str) -> str:
 def add_constant(graph: ir.Graph, stem: str, array: np.ndarray) -> ir.Value:
     """A new initializer holding ``array``, named after ``stem``."""
     name = fresh_name(graph, stem)
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.tensor(np.array(array, order="C", copy=None), name=name)
     value = ir.Value(
         name=name,
         shape=ir.Shape(array.shape),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, const_of
+from modelkit.model import Model, const_of, fresh_name
 
 ONNX = ("", "ai.onnx")
 RANDOM = frozenset(
@@ -110,17 +110,26 @@ def bypass(node: ir.Node, source: ir.Value) -> bool:
     return True
 
 
-def constant(before: ir.Node, array: np.ndarray, stem: str) -> ir.Value:
-    """A new Constant node holding ``array``, placed before a node; its output value."""
-    graph = before.graph
-    assert graph is not None
-    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
-    maker = ir.node("Constant", [], {"value": tensor})
-    value = maker.outputs[0]
-    value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
-    graph.insert_before(before, maker)
-    value.name = f"{stem}/{value.name}" if stem else value.name
+def initializer(graph: ir.Graph, stem: str, tensor: ir.TensorProtocol) -> ir.Value:
+    """A new initializer of ``graph`` that holds ``tensor``, under a free name."""
+    value = ir.Value(
+        name=fresh_name(graph, stem),
+        type=ir.TensorType(tensor.dtype),
+        shape=ir.Shape(list(tensor.shape)),  # type: ignore[arg-type]
+        const_value=tensor,
+    )
+    graph.register_initializer(value)
     return value
+
+
+def constant(model: Model, graph: ir.Graph, stem: str, array: np.ndarray) -> ir.Value | None:
+    """A new initializer of the main graph holding ``array``, which ``graph`` may read.
+
+    None inside a function, which sees nothing from outside.
+    """
+    if any(graph is function.graph for function in model.functions.values()):
+        return None
+    return initializer(model.graph, stem, ir.tensor(array))
 
 
 def rank(value: ir.Value | None) -> int | None:

@@ -62,7 +62,7 @@ def _made(terms: dict[Monomial, int]) -> Dim | None:
 
 
 def add(a: Dim, b: Dim) -> Dim | None:
-    """a + b."""
+    """The sum a + b."""
     if isinstance(a, int) and isinstance(b, int):
         return a + b
     total = dict(_terms(a))
@@ -72,7 +72,7 @@ def add(a: Dim, b: Dim) -> Dim | None:
 
 
 def subtract(a: Dim, b: Dim) -> Dim | None:
-    """a - b."""
+    """The difference a - b."""
     if isinstance(a, int) and isinstance(b, int):
         return a - b
     negative = multiply(b, -1)
@@ -80,7 +80,7 @@ def subtract(a: Dim, b: Dim) -> Dim | None:
 
 
 def multiply(a: Dim, b: Dim) -> Dim | None:
-    """a * b."""
+    """The product a * b."""
     if isinstance(a, int) and isinstance(b, int):
         return a * b
     total: dict[Monomial, int] = {}
@@ -130,6 +130,20 @@ def minimum(a: Dim, b: Dim) -> Dim | None:
 def maximum(a: Dim, b: Dim) -> Dim | None:
     """The larger of two dims."""
     return _extreme("Max", a, b, max)
+
+
+@lru_cache(maxsize=4096)
+def smaller_of(dim: Dim) -> tuple[Dim, Dim] | None:
+    """The operands of a :func:`minimum` that could not be told, None for any other dim."""
+    if isinstance(dim, int) or len(dim.terms) != 1:
+        return None
+    monomial, factor = dim.terms[0]
+    if factor != 1 or len(monomial) != 1 or not monomial[0].startswith("Min("):
+        return None
+    tree = ast.parse(monomial[0], mode="eval").body
+    assert isinstance(tree, ast.Call)
+    a, b = (_evaluated(argument) for argument in tree.args)
+    return None if a is None or b is None else (a, b)
 
 
 def _extreme(label: str, a: Dim, b: Dim, pick: object) -> Dim | None:
@@ -213,3 +227,8 @@ def _both(operation: object, left: ast.expr, right: ast.expr) -> Dim | None:
     a, b = _evaluated(left), _evaluated(right)
     assert callable(operation)
     return None if a is None or b is None else operation(a, b)
+
+
+def opaque(label: str, *arguments: Dim) -> Dim | None:
+    """A dim known only by how it was made: equal for equal ``label`` and ``arguments``."""
+    return _named(f"{label}({', '.join(text(argument) for argument in arguments)})")

@@ -1,0 +1,37 @@
+"""Write bias and residual before a LayerNormalization as one Sum.
+
+Why: ONNX Runtime turns Add + LayerNormalization into SkipLayerNormalization, whose CPU kernel is
+not vectorized and 3.3-5.5x slower than the two; it does not look behind Sum.
+Equal: up to float rounding.
+"""
+
+from modelkit.rewrite import Capture, Expr, op
+
+LEVEL = "all"
+
+
+def with_bias(x: Expr, bias: Expr, residual: Expr, scale: Expr, shift: Expr) -> Expr:
+    total = (x + bias) + residual.named("residual")
+    return op.LayerNormalization(total, scale, shift).named("norm")
+
+
+def plain(x: Expr, residual: Expr, scale: Expr, shift: Expr) -> Expr:
+    return op.LayerNormalization(x + residual, scale, shift).named("norm")
+
+
+before = (with_bias, plain)
+
+
+def when(x: Capture, bias: Capture, residual: Capture) -> str | None:
+    if bias.value is not None and not (bias.is_constant and len(bias.shape or (0, 0)) == 1):
+        return "neither operand is a constant vector"
+    if x.shape is None or residual.shape is None or len(x.shape) != len(residual.shape):
+        return "the operands are not known to have the same rank"
+    return None
+
+
+def after(
+    x: Capture, bias: Capture, residual: Capture, scale: Capture, shift: Capture, norm: Capture
+) -> Expr:
+    parts = [x, residual] if bias.value is None else [x, bias, residual]
+    return op.LayerNormalization(op.Sum(*parts), scale, shift, **norm.attrs)

@@ -1,0 +1,93 @@
+"""Passes over a model: one file each, and the order in which each level runs them.
+
+A level is a promise, not an effort.  ``basic`` is exact or differs by rounding only, keeps the
+opset and uses standard operators; ``extended`` adds fusions into standard operators; ``all`` adds
+whatever the target runs fastest.
+"""
+
+from collections.abc import Callable, Sequence
+
+from modelkit import progress
+from modelkit.model import Model
+from modelkit.passes.changes import Changes
+from modelkit.passes.fold_constants import fold_constants
+from modelkit.passes.infer_symbols import infer_symbols
+from modelkit.passes.inline_functions import inline_functions
+from modelkit.passes.lift_constants import lift_constants
+from modelkit.passes.merge_chains import merge_chains
+from modelkit.passes.remove_dead_branches import remove_dead_branches
+from modelkit.passes.remove_identity import remove_identity
+from modelkit.passes.remove_unused import remove_unused
+from modelkit.passes.settle_reshapes import settle_reshapes
+from modelkit.passes.shape_to_constant import shape_to_constant
+from modelkit.passes.share_duplicates import share_duplicates
+from modelkit.passes.share_initializers import share_initializers
+from modelkit.reports import Change
+
+Pass = Callable[[Model], Changes]
+
+BASIC: tuple[Pass, ...] = (
+    inline_functions,
+    remove_unused,
+    lift_constants,
+    share_initializers,
+    share_duplicates,
+    infer_symbols,
+    shape_to_constant,
+    fold_constants,
+    remove_dead_branches,
+    settle_reshapes,
+    merge_chains,
+    remove_identity,
+    remove_unused,
+)
+
+LEVELS: dict[str, tuple[Pass, ...]] = {"basic": BASIC, "extended": BASIC, "all": BASIC}
+"""What runs before and after the fusions of a level, see :mod:`modelkit.passes.fuse`."""
+
+MAX_ROUNDS = 6
+READING = (infer_symbols,)
+
+
+def run_level(model: Model, level: str, *, chosen: Callable[[str], bool]) -> tuple[Change, ...]:
+    """Run the passes of ``level`` whose names are ``chosen``, round after round, in place.
+
+    Stops when a round changes nothing, at the latest after ``MAX_ROUNDS``.  Returns what each pass
+    did in all rounds together, those that did nothing left out.
+    """
+    return run_passes(model, [each for each in LEVELS[level] if chosen(name_of(each))])
+
+
+def run_passes(model: Model, passes: Sequence[Pass]) -> tuple[Change, ...]:
+    """Run ``passes`` in order until a round changes nothing."""
+    totals: dict[str, Changes] = {}
+    for _ in range(MAX_ROUNDS):
+        changed = 0
+        for each in passes:
+            progress.step(f"pass {name_of(each)}")
+            done = each(model)
+            if each not in READING:
+                changed += done.count
+                totals[name_of(each)] = _joined(totals.get(name_of(each)), done)
+        if not changed:
+            break
+    return tuple(
+        Change(name, total.count, total.notes)
+        for name, total in totals.items()
+        if total.count or total.notes
+    )
+
+
+def name_of(each: Pass) -> str:
+    """The name users write after ``--skip`` and ``--only``."""
+    return str(getattr(each, "__name__", type(each).__name__))
+
+
+def _joined(before: Changes | None, after: Changes) -> Changes:
+    if before is None:
+        return after
+    notes = dict.fromkeys((*before.notes, *after.notes))
+    return Changes(before.count + after.count, tuple(notes))
+
+
+__all__ = ["BASIC", "LEVELS", "Changes", "Pass", "name_of", "run_level", "run_passes"]

@@ -1,0 +1,71 @@
+"""Apply the fusions that pay on a target, at the opset they are written for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from modelkit import progress
+from modelkit.errors import Unsupported
+from modelkit.model import Model, clone
+from modelkit.passes.convert_opset import convert_opset
+from modelkit.reports import Change, NearMiss
+from modelkit.rewrite import Applied, Fusion, apply
+
+WORKING = 23
+"""The opset fusions are written for, unless the target or the user caps it lower."""
+
+Allow = Callable[[Fusion], str | None]
+Clean = Callable[[Model], Sequence[Change]]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The model after its fusions, what fired, what nearly did, and why others could not."""
+
+    model: Model
+    changes: tuple[Change, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def fuse(
+    model: Model, fusions: Sequence[Fusion], *, allow: Allow, clean: Clean, highest: int
+) -> Fused:
+    """Return the fused model; ``model`` itself stays as it was.
+
+    The fusions run at opset ``min(highest, 23)``.  If none that fired needs more than the opset
+    the model had, they run again at that one, so that no opset is raised for nothing.  ``clean``
+    is run after a conversion and after the fusions; ``allow`` gives the reason to leave one out.
+    """
+    before = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+    working = min(highest, WORKING)
+    notes: tuple[str, ...] = ()
+    if before < working:
+        try:
+            raised, applied, cleaned = _at(working, model, fusions, allow, clean)
+        except Unsupported as error:
+            notes = (f"opset stays {before}: {error.cause or error.message}",)
+        else:
+            if applied.opset_needed > before:
+                note = f"opset {before} became {working}, which fusions need"
+                return Fused(
+                    raised, (*applied.changes, *cleaned), tuple(applied.near_misses), (note,)
+                )
+    kept, applied, cleaned = _at(before, model, fusions, allow, clean)
+    return Fused(kept, (*applied.changes, *cleaned), tuple(applied.near_misses), notes)
+
+
+def _at(
+    version: int, model: Model, fusions: Sequence[Fusion], allow: Allow, clean: Clean
+) -> tuple[Model, Applied, Sequence[Change]]:
+    copy = clone(model)
+    if convert_opset(copy, version).count:
+        clean(copy)
+
+    def permitted(fusion: Fusion) -> str | None:
+        if fusion.opset > version:
+            return f"needs opset {fusion.opset}, the model has {version}"
+        return allow(fusion)
+
+    progress.step("fusions")
+    applied = apply(fusions, copy, allow=permitted)
+    return copy, applied, clean(copy) if applied.changes else ()

@@ -1,0 +1,90 @@
+"""Shapes of operators with more than one output: a rule gives one shape per output."""
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from modelkit.passes.symbols import dims
+from modelkit.passes.symbols.dims import Dim
+from modelkit.passes.symbols.known import Known, Shape, option
+
+Rule = Callable[[ir.Node, Known], list[Shape | None] | None]
+
+
+def _all_as_first(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    return [known.shape(node.inputs[0])] * len(node.outputs)
+
+
+def _split(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    shape, axis = known.shape(node.inputs[0]), option(node, "axis", 0)
+    if shape is None or not -len(shape) <= axis < len(shape):
+        return None
+    axis %= len(shape)
+    sizes = _split_sizes(node, known, shape[axis])
+    return [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+
+
+def _split_sizes(node: ir.Node, known: Known, whole: Dim) -> list[Dim]:
+    count = len(node.outputs)
+    given = node.inputs[1] if len(node.inputs) > 1 else None
+    sizes = known.integers(given) if given is not None else option(node, "split")
+    if sizes is not None and len(sizes) == count:
+        return list(sizes)
+    even = dims.divide_exactly(whole, count) if given is None else None
+    if even is not None:
+        return [even] * count
+    return [known.fresh() for _ in range(count)]
+
+
+def _top_k(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    shape, axis = known.shape(node.inputs[0]), option(node, "axis", -1)
+    if shape is None or not -len(shape) <= axis < len(shape):
+        return None
+    axis %= len(shape)
+    if len(node.inputs) > 1:
+        content = known.content(node.inputs[1])
+        count = None if content is None else content.items[0]
+    else:
+        count = option(node, "k")
+    size = known.fresh() if count is None else count
+    return [(*shape[:axis], size, *shape[axis + 1 :])] * len(node.outputs)
+
+
+def _layer_norm(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    shape, axis = known.shape(node.inputs[0]), option(node, "axis", -1)
+    if shape is None or not -len(shape) <= axis < len(shape):
+        return None
+    axis %= len(shape)
+    means = shape[:axis] + (1,) * (len(shape) - axis)
+    return [shape, *[means] * (len(node.outputs) - 1)]
+
+
+def _skip_layer_norm(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    shape = known.shape(node.inputs[0])
+    return [shape if place in (0, 3) else None for place in range(len(node.outputs))]
+
+
+def _recurrent(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    data, weights = known.shape(node.inputs[0]), known.shape(node.inputs[2])
+    if data is None or weights is None or len(data) != 3 or option(node, "layout", 0):
+        return None
+    sequence, batch, _ = data
+    states = (weights[0], batch, weights[2])
+    return [(sequence, *states[:1], *states[1:]), *[states] * (len(node.outputs) - 1)]
+
+
+def _unknown_norm(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    return [known.shape(node.inputs[0]), *[None] * (len(node.outputs) - 1)]
+
+
+RULES: dict[str, Rule] = {
+    "BatchNormalization": _unknown_norm, "Dropout": _all_as_first, "GRU": _recurrent,
+    "LSTM": _recurrent, "LayerNormalization": _layer_norm, "RNN": _recurrent, "Split": _split,
+    "TopK": _top_k,
+}  # fmt: skip
+CONTRIB_RULES: dict[str, Rule] = {
+    "BiasGelu": _unknown_norm, "FastGelu": _unknown_norm, "Gelu": _unknown_norm,
+    "QuickGelu": _unknown_norm, "SimplifiedLayerNormalization": _layer_norm,
+    "SkipLayerNormalization": _skip_layer_norm,
+    "SkipSimplifiedLayerNormalization": _skip_layer_norm,
+}  # fmt: skip

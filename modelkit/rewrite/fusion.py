@@ -1,0 +1,50 @@
+"""What one file of the fusion library declares."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from modelkit.rewrite.expression import Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """A rewrite: the expressions it looks for, its conditions, and what it puts there.
+
+    ``opset`` is the lowest it needs; ``level`` is "extended" for standard operators that any
+    runtime has, "all" for what one target runs fastest.
+    """
+
+    name: str
+    doc: str
+    patterns: tuple[Expr, ...]
+    after: Callable[..., Any]
+    when: Callable[..., str | None] | None
+    opset: int
+    level: str
+
+    @property
+    def size(self) -> int:
+        """Operators of the largest pattern."""
+        return max(pattern.size() for pattern in self.patterns)
+
+
+def read_fusion(module: ModuleType) -> Fusion:
+    """The fusion that ``module`` declares with ``before``, ``after``, ``when``, ``OPSET``."""
+    before = module.before if isinstance(module.before, tuple) else (module.before,)
+    return Fusion(
+        name=module.__name__.rsplit(".", 1)[-1],
+        doc=(module.__doc__ or "").strip(),
+        patterns=tuple(_traced(function) for function in before),
+        after=module.after,
+        when=getattr(module, "when", None),
+        opset=getattr(module, "OPSET", 1),
+        level=getattr(module, "LEVEL", "extended"),
+    )
+
+
+def _traced(function: Callable[..., Expr]) -> Expr:
+    """The expression a ``before`` writes; its parameters stand for any value."""
+    return function(*(Expr(name=name) for name in inspect.signature(function).parameters))
