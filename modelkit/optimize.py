@@ -59,7 +59,6 @@ class Choice:
     target: str = "cpu"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
-    highest_opset: int = WORKING
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -128,7 +127,9 @@ def _rewritten(model: Model, choice: Choice) -> Optimized:
     def clean(part: Model) -> tuple[Change, ...]:
         return run_level(part, choice.level, chosen=choice.takes)
 
-    fused = fuse(copy, load_fusions(), allow=allow, clean=clean, highest=choice.highest_opset)
+    # A model for any runtime must still open where the original did.
+    highest = 0 if choice.target == "any" else WORKING
+    fused = fuse(copy, load_fusions(), allow=allow, clean=clean, highest=highest)
     changes = _summed((*first, *fused.changes))
     return Optimized(fused.model, changes, fused.near_misses, fused.notes)
 

@@ -13,6 +13,8 @@ from modelkit.rewrite import Applied, Fusion, apply
 WORKING = 23
 """The opset fusions are written for, unless the target or the user caps it lower."""
 
+MAX_ROUNDS = 4
+
 Allow = Callable[[Fusion], str | None]
 Clean = Callable[[Model], Sequence[Change]]
 
@@ -66,6 +68,18 @@ def _at(
             return f"needs opset {fusion.opset}, the model has {version}"
         return allow(fusion)
 
-    progress.step("fusions")
-    applied = apply(fusions, copy, allow=permitted)
-    return copy, applied, clean(copy) if applied.changes else ()
+    changes: list[Change] = []
+    misses: dict[tuple[str, str], NearMiss] = {}
+    cleaned: list[Change] = []
+    needed = 0
+    for _ in range(MAX_ROUNDS):
+        progress.step("fusions")
+        applied = apply(fusions, copy, allow=permitted)
+        misses = {(miss.fusion, miss.node): miss for miss in applied.near_misses}
+        if not applied.changes:
+            break
+        # What was cleaned up in between may complete the next pattern: fusions grow in steps.
+        changes += applied.changes
+        needed = max(needed, applied.opset_needed)
+        cleaned += clean(copy)
+    return copy, Applied(tuple(changes), tuple(misses.values()), needed), cleaned

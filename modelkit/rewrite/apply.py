@@ -46,7 +46,7 @@ def apply(fusions: Sequence[Fusion], model: Model, *, allow: Allow) -> Applied:
     miss.  Cost is linear in the nodes for each round.
     """
     tally = _Tally()
-    ordered = sorted(fusions, key=lambda fusion: (-fusion.size, fusion.name))
+    ordered = sorted(fusions, key=lambda fusion: (fusion.order, -fusion.size, fusion.name))
     reasons = {fusion.name: allow(fusion) for fusion in ordered}
     for _ in range(_ROUNDS):
         before = sum(tally.counts.values())

@@ -13,7 +13,8 @@ from modelkit.rewrite.expression import Expr
 class Fusion:
     """A rewrite: the expressions it looks for, its conditions, and what it puts there.
 
-    ``opset`` is the lowest it needs; ``level`` is "extended" for standard operators that any
+    ``opset`` is the lowest it needs; ``order`` puts a fusion behind those of lower order, so that
+    it takes what they left; ``level`` is "extended" for standard operators that any
     runtime has, "all" for what one target runs fastest.
     """
 
@@ -24,6 +25,7 @@ class Fusion:
     when: Callable[..., str | None] | None
     opset: int
     level: str
+    order: int = 0
 
     @property
     def size(self) -> int:
@@ -42,6 +44,7 @@ def read_fusion(module: ModuleType) -> Fusion:
         when=getattr(module, "when", None),
         opset=getattr(module, "OPSET", 1),
         level=getattr(module, "LEVEL", "extended"),
+        order=getattr(module, "ORDER", 0),
     )
 
 

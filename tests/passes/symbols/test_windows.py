@@ -1,0 +1,46 @@
+import pytest
+
+from modelkit.passes.infer_symbols import infer_symbols
+from tests.passes.harness import model_of
+
+
+def shape_of(node: str, rows: str = "h") -> str:
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["": 17]>
+        g (float[n, 4, {rows}, 32] x, float[8, 4, 3, 3] w, float[4, 8, 2, 2] u) => (float y)
+        <float[4] double = {{1.0, 1.0, 2.0, 2.0}}, int64[4] sizes = {{1, 4, 7, 9}}> {{
+          r = {node}
+          y = Identity(r)
+        }}"""
+    )
+    infer_symbols(model)
+    return str(model.graph[0].outputs[0].shape)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("Conv<pads = [1, 1, 1, 1]>(x, w)", "[n,8,h,32]"),
+        ("Conv(x, w)", "[n,8,h - 2,30]"),
+        ("Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, w)", "[n,8,Windows(h - 1, 2) + 0,16]"),
+        ('Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(x, w)', "[n,8,((h + 1)//(2)),16]"),
+        ("MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)", "[n,4,Windows(h - 2, 2),16]"),
+        ("GlobalAveragePool(x)", "[n,4,1,1]"),
+        ("Resize(x, , double)", "[n,4,2*h,64]"),
+        ("Resize(x, , , sizes)", "[1,4,7,9]"),
+        ("DepthToSpace<blocksize = 2>(x)", "[n,1,2*h,64]"),
+    ],
+)
+def test_windows(node: str, expected: str) -> None:
+    assert shape_of(node) == expected.replace(" + 0", "")
+
+
+def test_static_sides_are_computed() -> None:
+    assert shape_of("Conv<strides = [2, 2]>(x, w)", "33") == "[n,8,16,15]"
+    assert shape_of("AveragePool<kernel_shape = [3, 3]>(x)", "33") == "[n,4,31,30]"
+
+
+def test_transposed_convolutions_and_rounding_up_are_not_guessed() -> None:
+    assert shape_of("ConvTranspose(x, u)") == "[n,8,unk_0,unk_1]"
+    pool = "MaxPool<kernel_shape = [2, 2], ceil_mode = 1>(x)"
+    assert shape_of(pool) == "[n,4,unk_0,unk_1]"
