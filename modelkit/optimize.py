@@ -195,7 +195,7 @@ def optimize_file(
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
     job = _Job(path, place, origin, sha256(path), terms)
     before = facts(origin, path)
-    if up_to_date(place, "optimize", job.recipe(choice), job.sha):
+    if not (force or dry_run) and up_to_date(place, "optimize", job.recipe(choice), job.sha):
         return _unchanged(job, choice, before)
     check_target(place, force=force)
     validate(origin)

@@ -40,6 +40,8 @@ class Trial:
 class Verification:
     """Proof, or refusal, that a result computes what its source computes.
 
+    For steps that are allowed noise, ``overall`` holds each output's error over all trials
+    together, and decides; else every trial must pass.
     ``inputs`` says where the feeds came from ("seeded", "file", "input spec of the model").
     ``skipped`` is non-empty when ``--no-verify`` left it out.
     """
@@ -51,11 +53,12 @@ class Verification:
     trials: tuple[Trial, ...]
     not_comparable: tuple[str, ...] = ()
     skipped: str = ""
+    overall: tuple[OutputError, ...] = ()
 
     @property
     def worst(self) -> OutputError | None:
-        """The error closest to, or furthest past, its limit."""
-        errors = [error for trial in self.trials for error in trial.errors]
+        """The deciding error closest to, or furthest past, its limit."""
+        errors = self.overall or [error for trial in self.trials for error in trial.errors]
         return max(errors, key=_badness, default=None)
 
 

@@ -2,8 +2,10 @@
 
 Why: seven kernels become one, 1.7-2.6x on CPU.  The scales of torch's exporters (on the query, on
 the key, on the scores) become the attribute; the guard against rows of NaN goes.
-Equal: up to float rounding.  A row of the mask that forbids every key gives 0 in the kernel: as
-the guard gives, unlike a finite fill value, with which softmax gives the mean of the values.
+Equal: up to float rounding.  A row of the mask that forbids every key by -inf gives 0 in the
+kernel, as the guard against NaN gives; by the lowest float it gives the mean of the values in
+softmax but 0 in the kernel, so the mask is first lifted a little above that number, which any
+score still vanishes in.
 """
 
 import numpy as np
@@ -14,15 +16,15 @@ from modelkit.rewrite import Capture, Expr, either, op
 
 OPSET = 23
 
-# A finite number at or below this in a mask means "never": finfo.min, -1e9, -10000.
-_FORBIDDING = -1e3
+# ONNX Runtime's kernel takes the lowest float, but not this, for "never" (measured, 1.31).
+_ALMOST_LOWEST = -3e38
 _DEEPEST = 12
 
 
 def _scores(q: Expr, kt: Expr, q_scale: Expr, k_scale: Expr, scale: Expr) -> Expr:
     query = either(q * q_scale, q / q_scale.named("q_divisor"), q)
     key = either(kt * k_scale, kt / k_scale.named("k_divisor"), kt)
-    product = op.MatMul(query, key).named("product")
+    product = op.MatMul(query, key)
     return either(product / scale.named("divisor"), product * scale, product)
 
 
@@ -50,7 +52,7 @@ def when(
     kt: Capture,
     v: Capture,
     mask: Capture,
-    product: Capture,
+    guard: Capture,
     q_scale: Capture,
     k_scale: Capture,
     scale: Capture,
@@ -61,8 +63,8 @@ def when(
     for name, part in (("query", q), ("key", kt), ("value", v)):
         if part.shape is None or len(part.shape) != 4:
             return f"its {name} is not known to have four axes"
-    if q.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
-        return "it is neither float32 nor float16"
+    if q.dtype != ir.DataType.FLOAT:
+        return "it is not float32"
     for part in (q_scale, k_scale, scale, q_divisor, k_divisor, divisor):
         if part.value is not None and (part.const is None or part.const.size != 1):
             return "a scale is not a constant number"
@@ -70,32 +72,39 @@ def when(
         return None
     if mask.shape is None or not 2 <= len(mask.shape) <= 4:
         return "the rank of its mask is unknown"
-    return _fill_refusal(mask.value)
+    fills = _fills(mask.value)
+    if guard.value is not None and "unknown" in fills:
+        return "its mask comes from outside, and its fill value is unknown"
+    if "lowest" in fills and ("-inf" in fills or "sum" in fills):
+        return "its mask mixes forbidding numbers"
+    return None
 
 
-def _fill_refusal(mask: ir.Value) -> str | None:
-    """Why a row of the mask might give something else than the kernel does."""
+def _fills(mask: ir.Value) -> set[str]:
+    """By which numbers a mask forbids: "-inf", "lowest", "unknown"; "sum" if it adds masks."""
+    found: set[str] = set()
     waiting, seen = [(mask, 0)], {mask}
     while waiting:
         value, depth = waiting.pop()
         array = const_of(value) if _is_small(value) else None
         if array is not None:
-            finite = array[np.isfinite(array)] if array.dtype.kind == "f" else np.empty(0)
-            if finite.size and float(finite.min()) <= _FORBIDDING:
-                return f"its mask forbids by {float(finite.min()):.3g}, not by -inf"
+            if array.dtype.kind == "f" and array.size and not np.isnan(array).any():
+                least = float(array.min())
+                found |= {"-inf"} if least == -np.inf else set()
+                found |= {"lowest"} if -np.inf < least <= _ALMOST_LOWEST else set()
             continue
-        if value.is_graph_input() and value.dtype != ir.DataType.BOOL:
-            if value.dtype is not None and value.dtype.is_floating_point():
-                return "its mask comes from outside, and its fill value is unknown"
-            continue
+        is_float = value.dtype is not None and value.dtype.is_floating_point()
         node = value.producer()
         if node is None or depth > _DEEPEST:
+            found |= {"unknown"} if is_float else set()
             continue
+        if node.op_type in ("Add", "Sum") and is_float:
+            found.add("sum")
         for operand in node.inputs:
             if operand is not None and operand not in seen:
                 seen.add(operand)
                 waiting.append((operand, depth + 1))
-    return None
+    return found
 
 
 def _is_small(value: ir.Value) -> bool:
@@ -132,8 +141,11 @@ def _full_mask(mask: Capture, q: Capture) -> Expr | None:
     if mask.value is None:
         return None
     assert mask.shape is not None
+    lifted: Expr = mask
+    if _fills(mask.value) & {"lowest", "unknown"}:
+        lifted = op.Max(mask, np.array(_ALMOST_LOWEST, np.float32))
     if mask.shape[-2] != 1:
-        return mask
+        return lifted
     rows = op.Shape(q, start=2, end=3)
     ones = np.ones(len(mask.shape) - 2, np.int64)
-    return op.Expand(mask, op.Concat(ones, rows, np.ones(1, np.int64), axis=0))
+    return op.Expand(lifted, op.Concat(ones, rows, np.ones(1, np.int64), axis=0))

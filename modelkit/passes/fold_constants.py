@@ -113,7 +113,20 @@ def _bytes(value: ir.Value) -> int | None:
     return size
 
 
+def _closed(batch: list[ir.Node]) -> list[ir.Node]:
+    """Those of ``batch`` that need nothing but constants and each other."""
+    kept: list[ir.Node] = []
+    made: set[ir.Value] = set()
+    for node in batch:
+        given = (value for value in node.inputs if value is not None)
+        if all(value in made or _is_constant(value) for value in given):
+            kept.append(node)
+            made.update(node.outputs)
+    return kept
+
+
 def _folded(model: Model, batch: list[ir.Node], notes: list[str]) -> int:
+    batch = _closed(batch)
     chosen = set(batch)
     wanted = [
         value

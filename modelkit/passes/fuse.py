@@ -41,6 +41,7 @@ def fuse(
     before = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
     working = min(highest, WORKING)
     notes: tuple[str, ...] = ()
+    misses: tuple[NearMiss, ...] | None = None
     if before < working:
         try:
             raised, applied, cleaned = _at(working, model, fusions, allow, clean)
@@ -52,8 +53,11 @@ def fuse(
                 return Fused(
                     raised, (*applied.changes, *cleaned), tuple(applied.near_misses), (note,)
                 )
+            # Seen at the higher opset, no fusion is missing only because it needs one.
+            misses = tuple(applied.near_misses)
     kept, applied, cleaned = _at(before, model, fusions, allow, clean)
-    return Fused(kept, (*applied.changes, *cleaned), tuple(applied.near_misses), notes)
+    misses = tuple(applied.near_misses) if misses is None else misses
+    return Fused(kept, (*applied.changes, *cleaned), misses, notes)
 
 
 def _at(

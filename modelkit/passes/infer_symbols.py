@@ -7,12 +7,12 @@ import onnx_ir as ir
 from modelkit.model import Model
 from modelkit.passes.changes import Changes
 from modelkit.passes.surgery import ONNX, bodies
-from modelkit.passes.symbols import contents, dims, several, shapes, windows
+from modelkit.passes.symbols import contents, dims, layouts, several, shapes, windows
 from modelkit.passes.symbols.dims import Dim
 from modelkit.passes.symbols.dtypes import dtype_of
 from modelkit.passes.symbols.known import INTEGERS, MAX_ITEMS, Content, Known, Shape
 
-SHAPES = {**shapes.RULES, **windows.RULES}
+SHAPES = {**shapes.RULES, **layouts.RULES, **windows.RULES}
 CONTENT = "modelkit.content"
 """Key of ``ir.Value.meta`` under which the contents of a small integer tensor are kept."""
 
@@ -83,7 +83,9 @@ def _output_shapes(node: ir.Node, known: Known) -> list[Shape | None]:
     if node.domain in ONNX:
         if kind in several.RULES and node.inputs:
             found = several.RULES[kind](node, known)
-        elif kind in SHAPES and node.inputs and node.inputs[0] is not None:
+        elif kind in SHAPES and (
+            kind == "Constant" or (node.inputs and node.inputs[0] is not None)
+        ):
             found = [SHAPES[kind](node, known)]
     elif kind in several.CONTRIB_RULES and node.inputs:
         found = several.CONTRIB_RULES[kind](node, known)

@@ -34,6 +34,17 @@ def product(shape: tuple[Dim | None, ...]) -> Dim | None:
     return total
 
 
+def spelled(value: ir.Value | None, known: Known) -> list[Dim] | None:
+    """The dims a shape tensor spells, fresh where its element is unknown."""
+    content = known.content(value)
+    if content is not None:
+        return [known.fresh() if item is None else item for item in content.items]
+    shape = known.shape(value)
+    if shape is None or len(shape) != 1 or not isinstance(shape[0], int) or shape[0] > 16:
+        return None
+    return [known.fresh() for _ in range(shape[0])]
+
+
 def _same(node: ir.Node, known: Known) -> Content | None:
     return known.content(node.inputs[0])
 

@@ -3,6 +3,7 @@
 Rules in ``shapes`` and ``contents`` ask this book; ``infer_symbols`` fills it in graph order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,3 +128,9 @@ def option(node: ir.Node, label: str, default: Any = None) -> Any:
     if found is None or found.is_ref():
         return default
     return found.as_string() if found.type is ir.AttributeType.STRING else found.value
+
+
+def wrapped(found: Sequence[int], length: int) -> set[int] | None:
+    """Axes counted from the front; None when one is out of range."""
+    axes = {axis + length if axis < 0 else axis for axis in found}
+    return axes if all(0 <= axis < length for axis in axes) else None

@@ -5,14 +5,13 @@ it cannot tell.  Unknown dims become fresh names, so that later equal uses are s
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import onnx_ir as ir
 
 from modelkit.passes.symbols import dims
-from modelkit.passes.symbols.contents import product, slice_bounds
+from modelkit.passes.symbols.contents import slice_bounds, spelled
 from modelkit.passes.symbols.dims import Dim
-from modelkit.passes.symbols.known import Known, Shape, option
+from modelkit.passes.symbols.known import Known, Shape, option, wrapped
 
 Rule = Callable[[ir.Node, Known], Shape | None]
 
@@ -81,96 +80,18 @@ def _gemm(node: ir.Node, known: Known) -> Shape | None:
     return a[1 if option(node, "transA", 0) else 0], b[0 if option(node, "transB", 0) else 1]
 
 
-def _transpose(node: ir.Node, known: Known) -> Shape | None:
-    shape = known.shape(node.inputs[0])
-    if shape is None:
-        return None
-    order = option(node, "perm", range(len(shape))[::-1])
-    if sorted(order) != list(range(len(shape))):
-        return None
-    return tuple(shape[axis] for axis in order)
-
-
-def _from_content(value: ir.Value | None, known: Known) -> list[Dim] | None:
-    """The dims a shape tensor spells, fresh where its element is unknown."""
-    content = known.content(value)
-    if content is not None:
-        return [known.fresh() if item is None else item for item in content.items]
-    shape = known.shape(value)
-    if shape is None or len(shape) != 1 or not isinstance(shape[0], int) or shape[0] > 16:
-        return None
-    return [known.fresh() for _ in range(shape[0])]
-
-
-def _reshape(node: ir.Node, known: Known) -> Shape | None:
-    source = known.shape(node.inputs[0])
-    if len(node.inputs) < 2:
-        target: list[Any] | None = list(option(node, "shape", []))
-    else:
-        content = known.content(node.inputs[1])
-        target = _from_content(node.inputs[1], known) if content is None else list(content.items)
-    if target is None:
-        return None
-    if not option(node, "allowzero", 0):
-        for place, item in enumerate(target):
-            if item == 0:
-                known_here = source is not None and place < len(source)
-                target[place] = source[place] if source and known_here else None
-    if -1 in target:
-        rest = tuple(item for item in target if item != -1)
-        total = None if source is None else product(source)
-        others = product(rest)
-        left = None if total is None or others in (None, 0) else _quotient(total, others)
-        target[target.index(-1)] = left
-    # An element that may be -1 or 0 says nothing of the dim it makes.
-    sure = (item if item is not None and _is_dim(item) else known.fresh() for item in target)
-    return tuple(sure)
-
-
-def _quotient(total: Dim, others: Dim | None) -> Dim | None:
-    return None if others is None else dims.divide_exactly(total, others)
-
-
-def _is_dim(item: Dim) -> bool:
-    return item >= 0 if isinstance(item, int) else dims.nonnegative(item)
-
-
 def _expand(node: ir.Node, known: Known) -> Shape | None:
-    source, target = known.shape(node.inputs[0]), _from_content(node.inputs[1], known)
-    if source is None or target is None or not all(_is_dim(item) for item in target):
+    source, target = known.shape(node.inputs[0]), spelled(node.inputs[1], known)
+    if source is None or target is None or not all(dims.nonnegative(item) for item in target):
         return None
     return broadcast([source, tuple(target)], known)
 
 
 def _constant_of_shape(node: ir.Node, known: Known) -> Shape | None:
-    target = _from_content(node.inputs[0], known)
-    return tuple(target) if target is not None and all(_is_dim(d) for d in target) else None
-
-
-def _axes(found: Sequence[int], length: int) -> set[int] | None:
-    axes = {axis + length if axis < 0 else axis for axis in found}
-    return axes if all(0 <= axis < length for axis in axes) else None
-
-
-def _squeeze(node: ir.Node, known: Known) -> Shape | None:
-    shape, found = known.shape(node.inputs[0]), known.axes(node, 1)
-    if shape is None or found is None:
-        return None
-    axes = _axes(found, len(shape)) if found else {i for i, dim in enumerate(shape) if dim == 1}
-    if axes is None or (not found and any(not isinstance(dim, int) for dim in shape)):
-        return None
-    return tuple(dim for place, dim in enumerate(shape) if place not in axes)
-
-
-def _unsqueeze(node: ir.Node, known: Known) -> Shape | None:
-    shape, found = known.shape(node.inputs[0]), known.axes(node, 1)
-    if shape is None or found is None:
-        return None
-    axes = _axes(found, len(shape) + len(found))
-    if axes is None:
-        return None
-    rest = iter(shape)
-    return tuple(1 if i in axes else next(rest) for i in range(len(shape) + len(found)))
+    target = spelled(node.inputs[0], known)
+    return (
+        tuple(target) if target is not None and all(dims.nonnegative(d) for d in target) else None
+    )
 
 
 def _reduce(node: ir.Node, known: Known) -> Shape | None:
@@ -179,7 +100,7 @@ def _reduce(node: ir.Node, known: Known) -> Shape | None:
         return None
     if not found and option(node, "noop_with_empty_axes", 0):
         return shape
-    axes = _axes(found, len(shape)) if found else set(range(len(shape)))
+    axes = wrapped(found, len(shape)) if found else set(range(len(shape)))
     if axes is None:
         return None
     return _reduced(shape, axes, bool(option(node, "keepdims", 1)))
@@ -193,7 +114,7 @@ def _reduced(shape: Shape, axes: set[int], keep: bool) -> Shape:
 
 def _arg(node: ir.Node, known: Known) -> Shape | None:
     shape = known.shape(node.inputs[0])
-    axes = None if shape is None else _axes([option(node, "axis", 0)], len(shape))
+    axes = None if shape is None else wrapped([option(node, "axis", 0)], len(shape))
     if shape is None or axes is None:
         return None
     return _reduced(shape, axes, bool(option(node, "keepdims", 1)))
@@ -321,18 +242,7 @@ def _pad(node: ir.Node, known: Known) -> Shape | None:
 def _padded(dim: Dim, low: Dim | None, high: Dim | None, known: Known) -> Dim:
     both = None if low is None or high is None else dims.add(low, high)
     total = None if both is None else dims.add(dim, both)
-    return known.fresh() if total is None or not _is_dim(total) else total
-
-
-def _flatten(node: ir.Node, known: Known) -> Shape | None:
-    shape, axis = known.shape(node.inputs[0]), option(node, "axis", 1)
-    if shape is None or not -len(shape) <= axis <= len(shape):
-        return None
-    sides = product(shape[:axis]), product(shape[axis:])
-    if axis < 0:
-        axis += len(shape)
-        sides = product(shape[:axis]), product(shape[axis:])
-    return tuple(known.fresh() if side is None else side for side in sides)
+    return known.fresh() if total is None or not dims.nonnegative(total) else total
 
 
 def _range(node: ir.Node, known: Known) -> Shape | None:
@@ -342,6 +252,11 @@ def _range(node: ir.Node, known: Known) -> Shape | None:
     first, last = start.items[0], limit.items[0]
     length = None if first is None or last is None else _gap(first, last)
     return (known.fresh() if length is None else length,)
+
+
+def _constant(node: ir.Node, known: Known) -> Shape | None:
+    tensor = ir.convenience.get_const_tensor(node.outputs[0])
+    return None if tensor is None else tensor.numpy().shape
 
 
 def _scalar(node: ir.Node, known: Known) -> Shape | None:
@@ -393,10 +308,11 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(SAME, _same),
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys((f"Reduce{kind}" for kind in REDUCTIONS), _reduce),
-    "ArgMax": _arg, "ArgMin": _arg, "Concat": _concat, "ConstantOfShape": _constant_of_shape,
-    "Expand": _expand, "Flatten": _flatten, "Gather": _gather, "GatherElements": _second,
+    "ArgMax": _arg, "ArgMin": _arg, "Concat": _concat, "Constant": _constant,
+    "ConstantOfShape": _constant_of_shape,
+    "Expand": _expand,  "Gather": _gather, "GatherElements": _second,
     "GatherND": _gather_nd, "Gemm": _gemm, "MatMul": _matmul, "NonZero": _nonzero,
-    "OneHot": _one_hot, "Pad": _pad, "Range": _range, "Reshape": _reshape, "Shape": _shape,
-    "Size": _scalar, "Slice": _slice, "Squeeze": _squeeze, "Tile": _tile,
-    "Transpose": _transpose, "Unsqueeze": _unsqueeze,
+    "OneHot": _one_hot, "Pad": _pad, "Range": _range,  "Shape": _shape,
+    "Size": _scalar, "Slice": _slice,  "Tile": _tile,
+
 }  # fmt: skip

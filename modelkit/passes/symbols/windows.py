@@ -41,7 +41,7 @@ def _slid(node: ir.Node, sides: Sequence[Dim], kernel: Sequence[Any]) -> list[An
         if not isinstance(window, int) or stride < 1 or window < 1:
             result.append(None)
         elif mode in ("SAME_UPPER", "SAME_LOWER"):
-            result.append(_strided(side, -1, stride, rounded_up=False))
+            result.append(_strided(side, 1, stride, rounded_up=False))
         else:
             padding = 0 if mode == "VALID" else pads[place] + pads[place + count]
             lost = dilations[place] * (window - 1) + 1 - padding

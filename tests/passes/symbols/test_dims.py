@@ -57,7 +57,7 @@ def test_extremes_that_can_be_told_are() -> None:
     assert more is not None
     assert dims.minimum(S, more) == S
     assert dims.maximum(S, more) == more
-    assert dims.smaller_of(dims.minimum(S, 512)) == (512, S)  # type: ignore[arg-type]
+    assert dims.smaller_of(dims.minimum(S, 512)) == (512, S)
     assert dims.smaller_of(S) is None
 
 

@@ -23,7 +23,7 @@ def shape_of(node: str, rows: str = "h") -> str:
         ("Conv<pads = [1, 1, 1, 1]>(x, w)", "[n,8,h,32]"),
         ("Conv(x, w)", "[n,8,h - 2,30]"),
         ("Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, w)", "[n,8,Windows(h - 1, 2) + 0,16]"),
-        ('Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(x, w)', "[n,8,((h + 1)//(2)),16]"),
+        ('Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(x, w)', "[n,8,Windows(h - 1, 2),16]"),
         ("MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)", "[n,4,Windows(h - 2, 2),16]"),
         ("GlobalAveragePool(x)", "[n,4,1,1]"),
         ("Resize(x, , double)", "[n,4,2*h,64]"),

@@ -1,0 +1,131 @@
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from modelkit.errors import Unsupported
+from modelkit.model import clone
+from modelkit.passes.convert_opset import convert_opset
+from tests.passes.harness import Feeds, check, model_of, normal, ops
+
+BRANCH = """<ir_version: 7, opset_import: ["": 11]>
+g (bool c, float[n, 3] x) => (float[n, m] y) {
+  y = If(c) <
+    then_branch = t () => (float[n, m] p) { p = ReduceSum<axes = [1]>(x) },
+    else_branch = e () => (float[n, m] q) { q = ReduceMax<axes = [1]>(x) }>
+}"""
+FUNCTION = """<ir_version: 8, opset_import: ["": 17, "own": 1]>
+g (float[n, 3] x) => (float[n, m] y) { y = own.total(x) }
+<domain: "own", opset_import: ["": 17]>
+total (v) => (w) { w = ReduceMean<axes = [1]>(v) }"""
+CONTRIB = """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+g (float[n, 3] x) => (float[n, m] y) {
+  z = com.microsoft.FastGelu(x)
+  y = ReduceMax<axes = [1]>(z)
+}"""
+SOFTMAX = """<ir_version: 7, opset_import: ["": 11]>
+g (float[n, 3, 4] x) => (float[n, 3, 4] y) { y = Softmax<axis = 1>(x) }"""
+NORMS = """<ir_version: 4, opset_import: ["": 9]>
+g (float[n, 2, 3, 3] x) => (float[n, 2, 3, 3] y)
+<float[2] s = {1.0, 2.0}, float[2] b = {0.5, 0.25}, float[2] m = {0.1, 0.2},
+ float[2] v = {1.5, 2.5}> {
+  d = Dropout<ratio = 0.5>(x)
+  y = BatchNormalization(d, s, b, m, v)
+}"""
+UPSAMPLE = """<ir_version: 4, opset_import: ["": 9]>
+g (float[n, 1, 4, 4] x) => (float[n, 1, i, j] y) <float[4] s = {1.0, 1.0, 1.5, 2.5}> {
+  y = Upsample<mode = "linear">(x, s)
+}"""
+RESIZE = UPSAMPLE.replace('"": 9', '"": 10').replace("Upsample", "Resize").replace(": 4,", ": 5,")
+GROUPS = """<ir_version: 8, opset_import: ["": 18]>
+g (float[n, 4, 3] x) => (float[n, 4, 3] y)
+<float[2] s = {1.0, 2.0}, float[2] b = {0.5, 0.25}> {
+  y = GroupNormalization<num_groups = 2>(x, s, b)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        (FUNCTION, (4, 3)),
+        (CONTRIB, (4, 3)),
+        (SOFTMAX, (2, 3, 4)),
+        (NORMS, (2, 2, 3, 3)),
+        (UPSAMPLE, (2, 1, 4, 4)),
+        (UPSAMPLE.replace("linear", "nearest"), (2, 1, 4, 4)),
+        (RESIZE, (2, 1, 4, 4)),
+        (RESIZE.replace("linear", "nearest"), (2, 1, 4, 4)),
+    ],
+    ids=["function", "contrib", "softmax", "norms", "upsample", "upsample nearest", "resize",
+         "resize nearest"],
+)  # fmt: skip
+@pytest.mark.parametrize("version", [18, 21, 23])
+def test_numbers_stay(text: str, shape: tuple[int, ...], version: int) -> None:
+    converted(text, version, {"x": normal(*shape)})
+
+
+@pytest.mark.parametrize("version", [21, 23])
+def test_scales_of_groups_become_scales_of_channels(version: int) -> None:
+    converted(GROUPS, version, {"x": normal(2, 4, 3)})
+
+
+@pytest.mark.parametrize("version", [13, 18, 23])
+def test_reductions_in_branches(version: int) -> None:
+    for taken in (True, False):
+        converted(BRANCH, version, {"c": np.array(taken), "x": normal(4, 3)})
+
+
+def converted(text: str, version: int, feeds: Feeds) -> None:
+    before = model_of(text)
+    after = clone(before)
+    convert_opset(after, version)
+    assert after.opset_imports[""] == version
+    assert after.ir_version >= {13: 7, 18: 8, 21: 10, 23: 11}[version]
+    check(after, feeds, exact=False, before=before)
+
+
+def test_down_as_well() -> None:
+    text = """<ir_version: 11, opset_import: ["": 23]>
+    g (float[n, 3] x) => (float[n, m] y) <int64[1] a = {1}> { y = ReduceMean(x, a) }"""
+    before = model_of(text)
+    after = clone(before)
+    convert_opset(after, 17)
+    assert ops(after) == {"ReduceMean": 1}
+    check(after, {"x": normal(4, 3)}, exact=False, before=before)
+
+
+def test_large_weights_and_metadata_pass_through_untouched() -> None:
+    model = model_of(
+        """<ir_version: 7, opset_import: ["": 11], metadata_props: ["key": "kept"]>
+    g (float[n, 600] x) => (float[n, 600] y) { y = Add(x, w) }""".replace(
+            "x) =>", "x, float[600] w) =>"
+        )
+    )
+    weight = ir.tensor(normal(600), name="w")
+    value = model.graph.inputs.pop()
+    value.const_value = weight
+    model.graph.register_initializer(value)
+    model.graph.metadata_props["graph"] = "kept too"
+    convert_opset(model, 18)
+    assert model.graph.initializers["w"].const_value is weight
+    assert [value.name for value in model.graph.inputs] == ["x"]
+    assert model.metadata_props["key"] == "kept"
+    assert model.graph.metadata_props["graph"] == "kept too"
+
+
+@pytest.mark.parametrize("version", [6, 27])
+def test_opsets_out_of_range_are_refused(version: int) -> None:
+    with pytest.raises(Unsupported, match=f"cannot become opset {version}"):
+        convert_opset(model_of(SOFTMAX), version)
+
+
+def test_an_operator_with_no_older_form_is_refused() -> None:
+    text = """<ir_version: 11, opset_import: ["": 23]>
+    g (float[n, 4] x) => (float[n, 4] y) <float[4] s = {1.0, 1.0, 1.0, 1.0}> {
+      y = RMSNormalization(x, s)
+    }"""
+    with pytest.raises(Unsupported, match="cannot become opset 17"):
+        convert_opset(model_of(text), 17)
+
+
+def test_the_same_opset_is_no_work() -> None:
+    assert convert_opset(model_of(SOFTMAX), 11).count == 0

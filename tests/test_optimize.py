@@ -1,0 +1,178 @@
+from pathlib import Path
+
+import pytest
+
+from modelkit import optimize as module
+from modelkit import passes
+from modelkit.errors import CannotWrite, CheckFailed, UsageError
+from modelkit.model import Model, history, load, save
+from modelkit.optimize import describe, optimize, optimize_file
+from modelkit.passes.changes import Changes
+from modelkit.reports import Interval, SpeedVerdict
+from tests.passes.harness import check, model_of, normal, ops
+
+GELU = """<ir_version: 8, opset_import: ["": 17]>
+g (float[batch, 4] x) => (float[batch, 4] y)
+<float half = {0.5}, float one = {1.0}, float root = {1.4142135623730951}> {
+  i = Identity(x)
+  a = Div(i, root)
+  b = Erf(a)
+  c = Add(b, one)
+  d = Mul(i, c)
+  y = Mul(d, half)
+}"""
+TRIALS = ({"x": normal(3, 4)}, {"x": normal(1, 4, seed=1)})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return save(model_of(GELU), tmp_path / "m.onnx")
+
+
+def double(model: Model) -> Changes:
+    """Let Erf read the input, which is wrong."""
+    done = 0
+    for node in model.graph:
+        if node.op_type == "Erf" and node.inputs[0] is not model.graph.inputs[0]:
+            node.replace_input_with(0, model.graph.inputs[0])
+            done += 1
+    return Changes(done)
+
+
+def negate(model: Model) -> Changes:
+    """Square a factor, which is wrong."""
+    for node in model.graph:
+        if node.op_type == "Mul" and node.inputs[1] is not node.inputs[0]:
+            node.replace_input_with(1, node.inputs[0])
+            return Changes(1)
+    return Changes()
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, *wrong: passes.Pass) -> None:
+    levels = dict.fromkeys(passes.LEVELS, (*wrong, *passes.BASIC))
+    for level, planted in levels.items():
+        monkeypatch.setitem(passes.LEVELS, level, planted)
+
+
+@pytest.mark.parametrize(
+    ("level", "operator", "opset"),
+    [("basic", "Erf", 17), ("extended", "Gelu", 23), ("all", "Gelu", 23)],
+)
+def test_each_level_computes_the_same(level: str, operator: str, opset: int) -> None:
+    model = model_of(GELU)
+    done = optimize(model, level=level)
+    assert operator in ops(done.model)
+    assert "Identity" not in ops(done.model)
+    assert done.model.opset_imports[""] == opset
+    assert ops(model)["Identity"] == 1
+    check(done.model, *TRIALS, exact=False, before=model)
+
+
+def test_the_target_of_any_runtime_keeps_the_opset() -> None:
+    assert optimize(model_of(GELU), target="any").model.opset_imports[""] == 17
+
+
+def test_skip_and_only_choose_by_name() -> None:
+    assert "Erf" in ops(optimize(model_of(GELU), skip=["gelu_erf"]).model)
+    assert "Identity" in ops(
+        optimize(model_of(GELU), skip=["remove_identity"], level="basic").model
+    )
+    only = optimize(model_of(GELU), only=["gelu_erf"])
+    assert {change.name for change in only.changes} == {"gelu_erf"}
+    assert ops(only.model)["Identity"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"level": "bsic"}, "did you mean 'basic'?"),
+        ({"only": ["gelu_erff"]}, "did you mean 'gelu_erf'?"),
+        ({"skip": ["remove_identitty"]}, "did you mean 'remove_identity'?"),
+        ({"target": "cpuu"}, "did you mean 'cpu'?"),
+    ],
+)
+def test_unknown_names_are_usage_errors(options: dict, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        optimize(model_of(GELU), **options)
+    assert caught.value.hint == hint
+
+
+def test_every_pass_and_fusion_describes_itself() -> None:
+    names = describe()
+    assert {"fold_constants", "gelu_erf"} <= set(names)
+    assert all(names.values())
+
+
+def test_a_file_is_rewritten_beside_its_source(source: Path) -> None:
+    report = optimize_file(str(source), measure=False)
+    assert report.written == str(source.with_name("m.opt.onnx"))
+    assert report.verification.passed
+    assert len({str(trial.shapes) for trial in report.verification.trials}) >= 2
+    assert (report.operators_before["Erf"], report.operators_after["Gelu"]) == (1, 1)
+    assert report.source.nodes == 6
+    (step,) = history(load(Path(report.written)))
+    assert step["verb"] == "optimize"
+    assert "gelu_erf x1" in step["decisions"]
+
+
+def test_the_same_again_is_up_to_date_and_other_options_are_not(source: Path) -> None:
+    first = optimize_file(str(source), measure=False)
+    data = Path(first.written).read_bytes()
+    again = optimize_file(str(source), measure=False)
+    assert (again.up_to_date, again.written) == (True, first.written)
+    with pytest.raises(CannotWrite):
+        optimize_file(str(source), measure=False, level="basic")
+    other = optimize_file(str(source), measure=False, level="basic", force=True)
+    assert not other.up_to_date
+    optimize_file(str(source), measure=False, force=True)
+    assert Path(first.written).read_bytes() == data
+
+
+def test_a_dry_run_writes_nothing(source: Path) -> None:
+    report = optimize_file(str(source), measure=False, dry_run=True)
+    assert report.written == ""
+    assert [path.name for path in source.parent.iterdir()] == ["m.onnx"]
+
+
+def test_one_wrong_pass_is_found_and_left_out(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, negate)
+    report = optimize_file(str(source), measure=False, level="basic")
+    assert report.verification.passed
+    assert any(note.startswith("negate left out: with it ") for note in report.notes)
+    check(load(Path(report.written)), *TRIALS, exact=False, before=model_of(GELU))
+
+
+def test_when_leaving_one_out_does_not_help_nothing_is_written(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, negate, double)
+    with pytest.raises(CheckFailed) as caught:
+        optimize_file(str(source), measure=False, level="basic")
+    assert caught.value.code == "outputs-differ"
+    assert [path.name for path in source.parent.iterdir()] == ["m.onnx"]
+
+
+def test_slower_levels_step_back_until_one_is_not(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
+    verdicts = iter([slower, SpeedVerdict(None, True, "even")])
+    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: next(verdicts))
+    report = optimize_file(str(source))
+    assert report.level == "basic"
+    assert report.notes == ("level all stepped back: slower than the source",)
+    assert "Erf" in report.operators_after
+
+
+def test_the_original_is_delivered_when_every_level_is_slower(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
+    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: slower)
+    report = optimize_file(str(source))
+    assert report.level == module.ORIGINAL
+    assert report.operators_after == report.operators_before
+    assert report.changes == ()
+    assert Path(report.written).is_file()
