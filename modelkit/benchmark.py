@@ -12,19 +12,17 @@ import numpy as np
 
 from modelkit import progress, reports
 from modelkit.errors import BadInput, CannotWrite, CheckFailed, ModelkitError, UsageError
-from modelkit.model import InputSpec, facts, load, read_inputs
+from modelkit.model import facts, load
 from modelkit.reports import BenchReport, BenchRow, Interval
-from modelkit.runtime import memory
 from modelkit.runtime.bench import Candidate, Samples, interleave, onnx_candidate, ratio
-from modelkit.runtime.feeds import propose, with_dims
+from modelkit.runtime.feeds import typical_feeds
+from modelkit.runtime.peak import peak_of
 from modelkit.runtime.providers import label, parse
-from modelkit.runtime.roles import guessed_specs
 from modelkit.runtime.session import Feeds, Run, open_session, version
 from modelkit.safe import safe
 
 _SECONDS = 5.0
 _NOISY = 0.25
-_USUAL_DIMS = {"batch": 1, "sequence": 128}
 
 
 def bench_files(
@@ -54,13 +52,13 @@ def bench_files(
     limit = _percent(fail_if_slower)
     paths = [Path(model) for model in models]
     progress.step("choosing inputs")
-    feeds = _feeds(paths[0], dims, seed)
+    feeds = typical_feeds(paths[0], dims=dims, seed=seed)
     rows, failed = _rows(paths, against, providers, threads, allow_fallback, feeds)
     progress.step("timing")
-    timed = interleave([c for c, _, _ in rows], feeds, seconds=duration or _SECONDS, runs=runs)
+    timed = interleave([row[0] for row in rows], feeds, seconds=duration or _SECONDS, runs=runs)
     figures = [
         _row(candidate.name, provider, size, samples, timed[0], peak)
-        for (candidate, provider, size), samples, peak in zip(
+        for (candidate, provider, size, _), samples, peak in zip(
             rows, timed, _peaks(rows, feeds), strict=True
         )
     ]
@@ -86,7 +84,7 @@ def bench_files(
     return report
 
 
-Row = tuple[Candidate, str, int]
+Row = tuple[Candidate, str, int, Path | None]
 
 
 def _rows(
@@ -100,7 +98,7 @@ def _rows(
     rows: list[Row] = []
     failed: list[BenchRow] = []
     if against is not None:
-        rows.append((_framework(against, threads), "eager", _size(Path(against))))
+        rows.append((_framework(against, threads), "eager", _size(Path(against)), None))
     for path in paths:
         size = facts(load(path), path).bytes
         for row in parse(providers):
@@ -115,7 +113,7 @@ def _rows(
             candidate = onnx_candidate(
                 path, providers=row, threads=threads, allow_fallback=allow_fallback
             )
-            rows.append((candidate, label(row), size))
+            rows.append((candidate, label(row), size, path))
     if not rows:
         raise ModelkitError("no row could be run", cause=failed[0].error)
     return rows, failed
@@ -135,25 +133,6 @@ def _framework(source: str, threads: int) -> Candidate:
         yield framework
 
     return Candidate(opened.framework, reference)
-
-
-def _feeds(path: Path, dims: dict[str, int] | None, seed: int) -> Feeds:
-    model = load(path)
-    specs: tuple[InputSpec, ...] = read_inputs(model) or guessed_specs(model)
-    names = {dim for spec in specs for dim in spec.shape if isinstance(dim, str)}
-    usual = {name: length for name, length in _USUAL_DIMS.items() if name in names}
-    chosen = usual | (dims or {})
-    with open_session(path, optimize=False) as session:
-        fixed = with_dims(specs, {k: v for k, v in chosen.items() if k in names})
-        _known(chosen, names)
-        return propose(model, session.run, specs=fixed, seed=seed, count=1).trials[0][0]
-
-
-def _known(dims: dict[str, int], names: set[str]) -> None:
-    for name in dims:
-        if name not in names:
-            shown = ", ".join(safe(dim, 40) for dim in sorted(names)) or "none"
-            raise UsageError(f"no dynamic axis is called '{safe(name)}'", hint=f"axes: {shown}")
 
 
 def _row(
@@ -179,14 +158,8 @@ def _row(
 
 
 def _peaks(rows: list[Row], feeds: Feeds) -> list[float]:
-    """Memory in MB that opening and one run of each row adds to this process."""
-    found = []
-    for candidate, _, _ in rows:
-        before = memory.resident_bytes()
-        with candidate.open() as run:
-            run(feeds)
-            found.append(max(0.0, (memory.resident_bytes() - before) / 1e6))
-    return found
+    """Memory in MB that opening and running each model file takes; 0 for a framework."""
+    return [peak_of(place, feeds) / 1e6 if place else 0.0 for _, _, _, place in rows]
 
 
 def _missing(name: str, provider: str, size: int, error: ModelkitError) -> BenchRow:
@@ -195,7 +168,7 @@ def _missing(name: str, provider: str, size: int, error: ModelkitError) -> Bench
 
 
 def _notes(timed: list[Samples], rows: list[Row]) -> Iterator[str]:
-    for samples, (candidate, _, _) in zip(timed, rows, strict=True):
+    for samples, (candidate, *_) in zip(timed, rows, strict=True):
         wall = samples.all_wall()
         low, middle, high = np.percentile(wall, (25, 50, 75))
         if (high - low) / middle > _NOISY:

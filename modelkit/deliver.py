@@ -26,7 +26,7 @@ from modelkit.model import (
 from modelkit.reports import FileFacts, SpeedVerdict, Verification
 from modelkit.runtime.bench import gate
 from modelkit.runtime.compare import TOLERANCES, verify
-from modelkit.runtime.feeds import Proposal, propose
+from modelkit.runtime.feeds import Proposal, propose, typical_feeds
 from modelkit.runtime.session import Run, open_session
 
 # Trials by metric: an exact rewrite shows itself at once, noise needs more to be judged by.
@@ -88,8 +88,8 @@ def deliver(
     progress.step("writing")
     with stage(model, output, force=terms.force) as staged:
         proposal = _inputs(model, source, reference, specs, terms, _COUNTS[TOLERANCES[step].metric])
-        verification = _verified(staged, source, reference, proposal, step, terms)
-        speed = _gated(staged, source, proposal, terms) if gated else _ungated("size mode")
+        verification = _verified(staged, source, reference, proposal, step)
+        speed = _gated(staged, source, terms) if gated else _ungated("nothing to be slower than")
         result = replace(facts(load(staged.path), staged.path), path=str(output))
         if not speed.kept or terms.dry_run:
             return Delivery(result, verification, speed, "")
@@ -124,7 +124,7 @@ def _inputs(
     terms: Terms,
     count: int,
 ) -> Proposal | None:
-    if not terms.verify and not terms.measure:
+    if not terms.verify:
         return None
     progress.step("choosing inputs")
     wanted = tuple(specs) or read_inputs(model)
@@ -143,25 +143,22 @@ def _verified(
     reference: Run | None,
     proposal: Proposal | None,
     step: str,
-    terms: Terms,
 ) -> Verification:
     origin: Any = reference if reference is not None else source
-    if not terms.verify or proposal is None:
+    if proposal is None:
         progress.warn("not verified: the result was not compared with its source (--no-verify)")
         return Verification(step, "", False, "", (), skipped="--no-verify was given")
     progress.step("verification")
     return verify(origin, staged.path, step=step, proposal=proposal)
 
 
-def _gated(
-    staged: Staged, source: Path | None, proposal: Proposal | None, terms: Terms
-) -> SpeedVerdict:
+def _gated(staged: Staged, source: Path | None, terms: Terms) -> SpeedVerdict:
     if not terms.measure:
         return _ungated("--no-measure was given")
-    if source is None or proposal is None:
+    if source is None:
         return _ungated("the source is not an ONNX file")
     progress.step("speed gate")
-    return gate(source, staged.path, proposal.trials[0][0])
+    return gate(source, staged.path, typical_feeds(source, dims=terms.dims, seed=terms.seed))
 
 
 def _ungated(reason: str) -> SpeedVerdict:

@@ -237,9 +237,9 @@ def _(report: reports.BenchReport) -> list[RenderableType]:
             milliseconds(row.p95_ms),
             milliseconds(row.cpu_ms),
             factor(row.speedup),
-            milliseconds(row.load_ms),
+            milliseconds(row.load_ms) if row.peak_mb else "-",
             milliseconds(row.first_ms),
-            f"{row.peak_mb:.0f} MB",
+            f"{row.peak_mb:.0f} MB" if row.peak_mb else "-",
         )
     return [table, *_notes(report.notes)]
 

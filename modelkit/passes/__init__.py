@@ -18,6 +18,7 @@ from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_dead_branches import remove_dead_branches
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.passes.restore_batch_axes import restore_batch_axes
 from modelkit.passes.settle_reshapes import settle_reshapes
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.share_duplicates import share_duplicates
@@ -36,6 +37,7 @@ BASIC: tuple[Pass, ...] = (
     shape_to_constant,
     fold_constants,
     remove_dead_branches,
+    restore_batch_axes,
     settle_reshapes,
     merge_chains,
     remove_identity,

@@ -1,6 +1,6 @@
 """Small cuts every pass makes: walk all graphs, re-point a value's readers, drop a dead node."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,10 +138,12 @@ def rank(value: ir.Value | None) -> int | None:
 
 
 def same_shape(a: ir.Value, b: ir.Value) -> bool:
-    """Whether two values have provably equal shapes; equal names of dims mean equal dims."""
-    if a.shape is None or b.shape is None or len(a.shape) != len(b.shape):
-        return False
-    return all(
-        x == y and (isinstance(x, int) or x.value is not None)
-        for x, y in zip(a.shape, b.shape, strict=True)
+    """Whether two values have provably equal shapes."""
+    return a.shape is not None and b.shape is not None and same_dims(list(a.shape), list(b.shape))
+
+
+def same_dims(a: Sequence[int | ir.SymbolicDim], b: Sequence[int | ir.SymbolicDim]) -> bool:
+    """Whether two lists of dims are provably equal; equal names mean equal dims."""
+    return len(a) == len(b) and all(
+        x == y and (isinstance(x, int) or x.value is not None) for x, y in zip(a, b, strict=True)
     )

@@ -8,18 +8,20 @@ finite outputs that depend on the inputs.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
 from modelkit.errors import CheckFailed, ModelkitError, UsageError
-from modelkit.model import InputSpec, Model, read_inputs
+from modelkit.model import InputSpec, Model, load, read_inputs
 from modelkit.runtime.roles import guessed_specs
-from modelkit.runtime.session import Feeds, Run
+from modelkit.runtime.session import Feeds, Run, open_session
 from modelkit.safe import safe
 
 # Two shapes, both odd in places, that no exporter used for its sample.
 _LENGTHS = ({"batch": 1, "other": 7, "past": 5}, {"batch": 3, "other": 10, "past": 2})
+_USUAL = {"batch": 1, "batch_size": 1, "sequence": 128, "sequence_length": 128, "seq": 128}
 _UNKNOWN_ID_LIMIT = 100
 
 
@@ -92,6 +94,24 @@ def propose(
         hint=f"give real ones: {wanted}",
         code="no-inputs",
     )
+
+
+def typical_feeds(path: Path, *, dims: Mapping[str, int] | None = None, seed: int = 0) -> Feeds:
+    """One set of inputs of the size such a model usually meets, for timing.
+
+    Axes called batch are 1 and those called sequence 128, unless ``dims`` says otherwise.
+
+    Raises:
+        UsageError: ``dims`` names no axis; CheckFailed: see :func:`propose`.
+    """
+    model = load(path)
+    specs = read_inputs(model) or guessed_specs(model)
+    names = {dim for spec in specs for dim in spec.shape if isinstance(dim, str)}
+    _check_dims(specs, dims or {})
+    usual = {name: length for name, length in _USUAL.items() if name in names}
+    fixed = _with_dims(specs, usual | dict(dims or {}))
+    with open_session(path, optimize=False) as session:
+        return propose(model, session.run, specs=fixed, seed=seed, count=1).trials[0][0]
 
 
 def _usable(
@@ -223,7 +243,7 @@ def _check_dims(specs: Sequence[InputSpec], dims: Mapping[str, int]) -> None:
             raise UsageError(f"no dynamic axis is called '{safe(name)}'", hint=f"axes: {shown}")
 
 
-def with_dims(specs: Sequence[InputSpec], dims: Mapping[str, int]) -> tuple[InputSpec, ...]:
+def _with_dims(specs: Sequence[InputSpec], dims: Mapping[str, int]) -> tuple[InputSpec, ...]:
     """``specs`` with the named axes fixed."""
     return tuple(
         replace(

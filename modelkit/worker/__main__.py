@@ -1,12 +1,6 @@
-"""The child: ``python -m modelkit.worker``.  Its first line of input is the module search path."""
+"""The child: ``python -m modelkit.worker``."""
 
-import json
-import sys
+from modelkit.worker.child import main
 
 if __name__ == "__main__":
-    # What the parent could import the child can, and nothing more: never the current folder,
-    # where a downloaded model may have brought an `onnx.py` of its own.
-    sys.path[:] = json.loads(sys.stdin.readline())
-    from modelkit.worker.child import main
-
     main()

@@ -1,8 +1,7 @@
 """What the child does: take limits, run one verb, answer in JSON lines.
 
 The answers go to a descriptor of their own; descriptors 1 and 2 are the log, because native code
-prints where it likes.  Each line is a pair, kind and value: the kinds of ``progress``, then one
-last ``report``, ``error`` (fields of a ModelkitError), ``memory`` or ``bug`` (a text).
+prints where it likes.
 """
 
 import faulthandler
@@ -10,14 +9,15 @@ import importlib
 import json
 import os
 import sys
-import tempfile
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 from modelkit import progress, reports
-from modelkit.errors import ModelkitError
+from modelkit.errors import ModelkitError, OutOfMemory
 from modelkit.worker import limits
-from modelkit.worker.log import tells_out_of_memory
+
+# What native libraries say when the limit refuses them memory.
+OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Cannot allocate")
 
 
 def main() -> None:
@@ -26,39 +26,31 @@ def main() -> None:
     os.dup2(2, 1)
     faulthandler.enable(file=2, all_threads=False)
     request = json.loads(sys.stdin.readline())
-    limits.die_with_parent(request["parent"], _lifeline())
+    limits.die_with_parent(request["parent"])
     limits.apply(request["memory_limit"])
-    tempfile.tempdir = request["scratch"]
-    progress.listen(lambda kind, text: answers.write(_line(kind, text)))
-    answers.write(_last_line(request))
+    progress.listen(lambda kind, text: _say(answers, kind, text))
+    _say(answers, *_outcome(request))
     answers.flush()
     # Native libraries may hang or crash in their clean-up; the answer is out.
     os._exit(0)
 
 
-def _lifeline() -> int:
-    """The pipe that ends with the parent, moved out of the way of code that reads stdin."""
-    lifeline = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return lifeline
-
-
-def _last_line(request: dict[str, Any]) -> str:
+def _outcome(request: dict[str, Any]) -> tuple[str, Any]:
     try:
         module, _, name = request["function"].partition(":")
         function = getattr(importlib.import_module(module), name)
-        return _line("report", reports.to_json(function(**request["arguments"])))
+        return "report", reports.to_json(function(**request["arguments"]))
     except ModelkitError as error:
-        return _line("error", error.fields())
+        return "error", error.fields()
     except MemoryError:
-        return _line("memory", "")
+        return "error", OutOfMemory("the memory limit was reached").fields()
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        traceback.print_exc()
-        return _line("memory" if tells_out_of_memory(text) else "bug", text)
+        trace = traceback.format_exc()
+        print(trace, file=sys.stderr, flush=True)
+        if any(sign in trace for sign in OUT_OF_MEMORY):
+            return "error", OutOfMemory("the memory limit was reached").fields()
+        return "bug", f"{type(error).__name__}: {error}"
 
 
-def _line(kind: str, value: Any) -> str:
-    return json.dumps([kind, value]) + "\n"
+def _say(answers: TextIO, kind: str, value: Any) -> None:
+    answers.write(json.dumps([kind, value]) + "\n")
