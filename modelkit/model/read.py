@@ -29,9 +29,12 @@ def load(path: Path) -> ir.Model:
     views = _views(proto, path, inline)
     try:
         model: ir.Model = ir.from_proto(proto)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ir.serde.SerdeError, ValueError, KeyError, TypeError, RecursionError) as error:
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
         raise BadInput(
-            f"{shown} holds no usable graph", cause=safe(str(error)), code="invalid-graph"
+            f"{shown} holds no usable graph", cause=safe(str(root)), code="invalid-graph"
         ) from None
     _place(model, views)
     structure.validate(model)
@@ -57,20 +60,25 @@ def sha256(path: Path) -> str:
 
 
 def _parsed(path: Path) -> tuple[onnx.ModelProto, memoryview]:
-    shown = safe(str(path))
     data = files.mapped(path)
+    proto = onnx.ModelProto()
     try:
-        proto = onnx.ModelProto()
         proto.ParseFromString(wire.without_weights(data))
     except (wire.Malformed, DecodeError) as error:
-        kind = files.looks_like(bytes(data[:64]))
-        raise BadInput(
-            f"{shown} is not an ONNX model, or is cut off",
-            cause=f"it looks like {kind}; {safe(str(error))}",
-            hint=f"if it comes from a framework, run `modelkit convert {shown} -o model.onnx`",
-            code="not-onnx",
-        ) from None
+        raise _foreign(path, data, safe(str(error))) from None
+    if not proto.HasField("graph"):
+        raise _foreign(path, data, "it has no graph")
     return proto, data
+
+
+def _foreign(path: Path, data: memoryview, why: str) -> BadInput:
+    shown = safe(str(path))
+    return BadInput(
+        f"{shown} is not an ONNX model, or is cut off",
+        cause=f"it looks like {files.looks_like(bytes(data[:64]))}; {why}",
+        hint=f"if it comes from a framework, run `modelkit convert {shown} -o model.onnx`",
+        code="not-onnx",
+    )
 
 
 Views = dict[int, tuple[memoryview, Path]]

@@ -35,6 +35,8 @@ def check_proto(model: onnx.ModelProto, where: str) -> None:
         graph = graphs.pop()
         sparse = (t.values.name for t in graph.sparse_initializer)
         _once((*(t.name for t in graph.initializer), *sparse), "initializer", where)
+        made = (name for node in graph.node for name in node.output if name)
+        _once(made, "a value called", where)
         for tensor in graph.initializer:
             _check_dims(tensor, where)
         graphs += _subgraphs(graph.node)

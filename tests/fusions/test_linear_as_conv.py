@@ -1,0 +1,23 @@
+from tests.harness import floats, rewritten
+
+FEEDS = [{"x": floats(n, s, 32)} for n, s in ((1, 1), (2, 5))]
+
+
+def text(shape: str = "32, 48", bias: str = "48") -> str:
+    return f"""<ir_version: 10, opset_import: ["": 20]> g (float[n, s, 32] x) => (float[n, s, m] y)
+    <float[{shape}] w, float[{bias}] b> {{ p = MatMul(x, w) y = Add(b, p) }}"""
+
+
+def test_a_linear_layer_becomes_a_convolution() -> None:
+    result = rewritten(text(), ["linear_as_conv"], FEEDS)
+    assert result.operators == ["Unsqueeze", "Transpose", "Conv", "Transpose", "Squeeze"]
+
+
+def test_widths_that_do_not_fill_a_block_are_refused() -> None:
+    result = rewritten(text("32, 40", "40"), ["linear_as_conv"], FEEDS)
+    assert result.reason("linear_as_conv") == "its widths are not multiples of 16"
+
+
+def test_a_number_as_bias_is_refused() -> None:
+    result = rewritten(text(bias="1"), ["linear_as_conv"], FEEDS)
+    assert result.reason("linear_as_conv") == "its bias is not a constant vector"

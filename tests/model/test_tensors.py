@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from modelkit.model.tensors import MappedTensor, raw
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.arange(6, dtype=np.int64),
+        np.array([1.5, -2], dtype=ml_dtypes.bfloat16),
+        np.array([1, -3, 7, 2, 5], dtype=ml_dtypes.int4),
+        np.zeros((0, 3), np.float16),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_bytes_in_a_file_read_as_what_onnx_reads(array: np.ndarray) -> None:
+    proto = ir.serde.serialize_tensor(ir.tensor(array, name="t"))
+    view = memoryview(proto.raw_data)
+    dtype = ir.DataType(proto.data_type)
+    tensor = MappedTensor(view, Path("f"), dtype, ir.Shape(array.shape), "t")
+    expected = onnx.numpy_helper.to_array(proto)
+    np.testing.assert_array_equal(tensor.numpy().astype(np.float64), expected.astype(np.float64))
+    assert bytes(raw(tensor)) == proto.raw_data

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import numpy as np
+
+from modelkit.model import load
+from modelkit.rewrite import Capture
+from tests.models import model_file
+
+
+def test_a_capture_tells_shape_type_value_and_attributes(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]> g (float[n, 3] x) => (float[n, 3] y)
+    { k = Constant<value_float=2.0>() s = Softmax<axis=1>(x) y = Mul(s, k) }"""
+    graph = load(model_file(tmp_path / "m.onnx", text)).graph
+    values = {value.name: value for node in graph for value in node.outputs}
+    assert Capture(graph.inputs[0]).shape == ("n", 3)
+    assert Capture(values["s"]).attrs == {"axis": 1}
+    k = Capture(values["k"])
+    assert k.is_constant
+    assert k.const == np.float32(2)
+    assert not Capture(values["s"]).is_constant
+
+
+def test_an_absent_value_is_nothing() -> None:
+    nothing = Capture(None)
+    assert (nothing.const, nothing.shape, nothing.dtype, nothing.attrs) == (None, None, None, {})
+    assert not nothing.is_constant
