@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelkit.errors import CheckFailed, UsageError
+from modelkit.model import InputSpec, load, save, write_inputs
+from modelkit.runtime.feeds import Proposal, propose, typical_feeds
+from modelkit.runtime.session import open_session
+from tests.models import model_file
+
+
+def proposal(path: Path, **options: object) -> Proposal:
+    with open_session(path, optimize=False) as session:
+        return propose(load(path), session.run, **options)  # type: ignore[arg-type]
+
+
+def test_ids_stay_below_the_rows_of_the_table_they_index(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (int32[b, s] ids) => (float[b, s, 4] y)
+    <float[11, 4] t> { i = Cast<to=7>(ids) y = Gather(t, i) }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    assert len({feeds["ids"].shape for feeds, _ in found.trials}) == 2
+    assert max(int(feeds["ids"].max()) for feeds, _ in found.trials) <= 10
+
+
+def test_axes_of_other_names_that_must_be_equal_are_found(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[s18, s41] x, float[s77, s43] m) => (float[a, b] y) { y = Mul(x, m) }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    for feeds, _ in found.trials:
+        assert feeds["x"].shape == feeds["m"].shape
+
+
+def test_a_mask_is_as_long_as_past_and_present(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (int64[b, s] input_ids, int64[b, t] attention_mask, float[b, 2, p, 4] past_key)
+    => (float[b, 2, t, 4] y) <float[9, 8] table> {
+    sh = Constant<value_ints=[0, 0, 2, 4]>() e = Gather(table, input_ids) r = Reshape(e, sh)
+    k = Transpose<perm=[0,2,1,3]>(r) all = Concat<axis=2>(past_key, k)
+    ax = Constant<value_ints=[1, 3]>() m = Unsqueeze(attention_mask, ax) f = Cast<to=1>(m)
+    y = Mul(all, f) }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    for feeds, _ in found.trials:
+        total = feeds["input_ids"].shape[1] + feeds["past_key"].shape[2]
+        assert feeds["attention_mask"].shape[1] == total
+
+
+def test_masks_are_ones_and_once_padded(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (int64[b, s] attention_mask, float[b, s] x) => (float[b, s] y)
+    { f = Cast<to=1>(attention_mask) y = Mul(f, x) }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    sums = [feeds["attention_mask"].mean() for feeds, _ in found.trials]
+    assert sums[0] == 1.0
+    assert sums[1] < 1.0
+
+
+def test_the_spec_in_the_model_is_trusted_first(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, 3] x) => (float[b, 3] y)
+    { y = Sqrt(x) }"""
+    model = load(model_file(tmp_path / "m.onnx", text))
+    write_inputs(model, [InputSpec("x", "float32", ("b", 3), "float", 4.0, 9.0)])
+    found = proposal(save(model, tmp_path / "out.onnx"))
+    assert found.source == "input spec of the model"
+    assert all(feeds["x"].min() >= 4 for feeds, _ in found.trials)
+
+
+def test_nothing_usable_says_what_to_type(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, 3] x) => (float[b, 3] y)
+    <float z = {0}> { y = Div(x, z) }"""
+    with pytest.raises(CheckFailed, match="no generated inputs") as caught:
+        proposal(model_file(tmp_path / "m.onnx", text))
+    assert "--input x=FILE.npy" in caught.value.hint
+
+
+def test_outputs_that_ignore_their_inputs_prove_nothing(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, 3] x) => (int64[2] y)
+    { y = Shape(x) }"""
+    with pytest.raises(CheckFailed) as caught:
+        proposal(model_file(tmp_path / "m.onnx", text))
+    assert "ignore" in caught.value.cause
+
+
+def test_the_same_seed_gives_the_same_inputs_and_dims_are_obeyed(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[batch, sequence] x)
+    => (float[batch, sequence] y) { y = Exp(x) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    one, two = proposal(path, seed=3), proposal(path, seed=3)
+    np.testing.assert_array_equal(one.trials[0][0]["x"], two.trials[0][0]["x"])
+    assert {f["x"].shape[0] for f, _ in proposal(path, dims={"batch": 5}).trials} == {5}
+    assert typical_feeds(path)["x"].shape == (1, 128)
+    assert typical_feeds(path, dims={"sequence": 6})["x"].shape == (1, 6)
+    with pytest.raises(UsageError, match="no dynamic axis is called 'sequenze'"):
+        proposal(path, dims={"sequenze": 5})
+
+
+def test_a_model_without_inputs_is_fine(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g () => (float[2] y)
+    <float[2] w = {1, 2}> { y = Exp(w) }"""
+    assert proposal(model_file(tmp_path / "m.onnx", text)).trials[0][0] == {}

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from modelkit.errors import BadInput, CheckFailed, ProviderMissing, Unsupported, UsageError
+from modelkit.runtime import session as module
+from modelkit.runtime.providers import CPU, parse
+from modelkit.runtime.session import open_session
+from tests.models import linear_text, model_file
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return model_file(tmp_path / "m.onnx", linear_text(8, 3))
+
+
+def test_it_runs_and_tells_its_signature(path: Path) -> None:
+    with open_session(path) as session:
+        assert session.inputs[0].shape == ("n", 8)
+        assert session.run({"x": np.ones((2, 8), np.float32)})["y"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("feeds", "words"),
+    [
+        ({}, "input 'x' got no value"),
+        ({"x": np.ones((2, 8), np.float32), "z": np.ones(1)}, "no input 'z'"),
+        ({"x": np.ones((2, 8))}, "is float32, not float64"),
+        ({"x": np.ones((2, 7), np.float32)}, "has shape [2, 7]"),
+        ({"x": np.ones(8, np.float32)}, "has shape [8]"),
+    ],
+)
+def test_wrong_feeds_are_usage_errors(path: Path, feeds: dict, words: str) -> None:
+    with open_session(path) as session, pytest.raises(UsageError) as caught:
+        session.run(feeds)
+    assert words in caught.value.message
+
+
+def test_a_misspelt_input_is_suggested(path: Path) -> None:
+    text = linear_text(8, 3).replace(" x)", " input_ids)").replace("(x,", "(input_ids,")
+    with open_session(model_file(path, text)) as session, pytest.raises(UsageError) as caught:
+        session.run({"input_idz": np.ones((2, 8), np.float32)})
+    assert caught.value.hint == "did you mean 'input_ids'?"
+
+
+def test_a_provider_that_is_not_built_in_is_refused(path: Path) -> None:
+    with pytest.raises(ProviderMissing, match="'cuda' is not in") as caught:
+        open_session(path, providers=parse("cuda")[0])
+    assert caught.value.exit_code == 5
+    with open_session(path, providers=parse("cuda")[0], allow_fallback=True) as session:
+        assert session.raw.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_a_provider_that_silently_falls_back_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        onnxruntime,
+        "get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    with pytest.raises(ProviderMissing):
+        open_session(path, providers=parse("cuda")[0])
+
+
+def test_an_unknown_operator_is_unsupported(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17, "com.example": 1]>
+    g (float[2] x) => (float[2] y) { y = com.example.Magic(x) }"""
+    with pytest.raises((Unsupported, BadInput)) as caught:
+        open_session(model_file(tmp_path / "m.onnx", text))
+    assert "Magic" in caught.value.cause
+
+
+def test_a_failing_operator_is_named(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n] x, int64[k] s) => (float[m] y)
+    { y = Reshape(x, s) }"""
+    with open_session(model_file(tmp_path / "m.onnx", text)) as session:
+        with pytest.raises(CheckFailed, match="did not run") as caught:
+            session.run({"x": np.ones(4, np.float32), "s": np.array([3])})
+        assert "Reshape" in caught.value.cause
+
+
+def test_an_old_model_with_initializers_as_inputs_runs(tmp_path: Path) -> None:
+    text = """<ir_version: 3, opset_import: ["": 7]> g (float[2] x, float[2] w) => (float[2] y)
+    <float[2] w = {1, 2}> { y = Add(x, w) }"""
+    with open_session(model_file(tmp_path / "m.onnx", text)) as session:
+        found = session.run({"x": np.zeros(2, np.float32)})["y"]
+    np.testing.assert_array_equal(found, [1, 2])
+
+
+def test_strings_pass(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (string[n] x) => (string[n] y)
+    { y = Identity(x) }"""
+    with open_session(model_file(tmp_path / "m.onnx", text)) as session:
+        assert session.inputs[0].dtype == "str"
+        assert list(session.run({"x": np.array(["a", "b"], object)})["y"]) == ["a", "b"]
+
+
+def test_the_cpu_is_there() -> None:
+    assert CPU.ort in module.available()
+    assert module.version()
