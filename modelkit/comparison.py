@@ -205,7 +205,8 @@ def _verdict(
     tolerance = TOLERANCES[step]
     # Without an absolute difference only integers, booleans and strings can disagree.
     agree = all(
-        output.max_abs > 0 or (output.agreement or 1.0) >= tolerance.agreement for output in outputs
+        output.max_abs > 0 or output.agreement is None or output.agreement >= tolerance.agreement
+        for output in outputs
     )
     if tolerance.metric == "relative":
         near = all(output.relative <= tolerance.limit for output in outputs)

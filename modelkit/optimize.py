@@ -189,7 +189,7 @@ def optimize_file(
     """
     choice = Choice(level, target, tuple(only), tuple(skip))
     path = Path(source)
-    place = Path(output) if output else path.with_name(f"{path.stem}.opt.onnx")
+    place = Path(output) if output else path.parent / f"{path.stem}.opt.onnx"
     progress.step("reading")
     origin = load(path)
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)

@@ -282,7 +282,8 @@ def _(report: reports.DoctorReport) -> list[RenderableType]:
     table = _table("providers", "", "", "", right=3)
     for provider in report.providers:
         _row(table, f"  {provider.name}", "opens" if provider.opened else "FAILS", provider.detail)
-    parts.append(table)
+    if report.providers:
+        parts.append(table)
     parts += [Text(f"problem: {safe(text, 500)}", style="bold red") for text in report.problems]
     if not report.problems:
         parts.append(Text("no problems found", style="green"))

@@ -85,6 +85,9 @@ class Staged:
     def commit(self) -> Path:
         """Put the output in place, durably, and return where it is."""
         old = _own_data(self._target) - {self._used}
+        if self._data is not None:
+            # From here on the data belongs to the output: a kill may leave it, never take it.
+            progress.settled(str(self._data))
         with _refusals(self._target):
             self.path.replace(self._target)
             _sync_folder(self._target.parent)

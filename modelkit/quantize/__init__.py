@@ -105,7 +105,7 @@ def quantize_file(
         BadInput: it is quantized already, or not a neural network.
     """
     path = Path(source)
-    target = Path(output) if output else path.with_name(f"{path.stem}.int8.onnx")
+    target = Path(output) if output else path.parent / f"{path.stem}.int8.onnx"
     recipe: dict[str, Any] = {
         "mode": mode,
         "per_channel": per_channel,

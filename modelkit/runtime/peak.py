@@ -23,7 +23,7 @@ def peak_of(model: Path, feeds: Feeds) -> int:
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
         kept = Path(folder) / "feeds.npz"
         np.savez(kept, allow_pickle=False, **feeds)
-        command = [sys.executable, "-m", "modelkit.runtime.peak", str(model), str(kept)]
+        command = [sys.executable, "-P", "-m", "modelkit.runtime.peak", str(model), str(kept)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
         except subprocess.TimeoutExpired:

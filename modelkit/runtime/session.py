@@ -1,6 +1,7 @@
 """One model opened for running, on the provider that was asked for and no other."""
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ _DTYPES = {
     "string": "str",
 }
 _FATAL_ONLY = 4
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,8 @@ def _refused(error: Exception, path: Path, what: str) -> ModelkitError:
     """ONNX Runtime's exception as one of ours; its own text is the cause."""
     kind, text = type(error).__name__, str(error)
     message = f"{safe(str(path))} {what} in ONNX Runtime {version()}"
-    cause = safe(text.split("] : ", 1)[-1].replace("\n", " ").strip(), 400)
+    # "[ONNXRuntimeError] : 1 : FAIL : what happened"
+    cause = safe(_PREFIX.sub("", text).replace("\n", " ").strip(), 400)
     if "bad_alloc" in text or "Failed to allocate" in text or isinstance(error, MemoryError):
         return OutOfMemory(message, cause=cause)
     newer = "is under development" in text or "Unsupported model IR version" in text

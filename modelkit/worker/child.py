@@ -1,7 +1,8 @@
 """What the child does: take limits, run one verb, answer in JSON lines.
 
 The answers go to a descriptor of their own; descriptors 1 and 2 are the log, because native code
-prints where it likes.
+prints where it likes.  Each line is a pair, kind and value: the kinds of ``progress``, then one
+last ``report``, ``error`` (fields of a ModelkitError), ``memory`` or ``bug`` (a text).
 """
 
 import faulthandler
@@ -9,15 +10,14 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 import traceback
-from typing import Any, TextIO
+from typing import Any
 
 from modelkit import progress, reports
-from modelkit.errors import ModelkitError, OutOfMemory
+from modelkit.errors import ModelkitError
 from modelkit.worker import limits
-
-# What native libraries say when the limit refuses them memory.
-OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Cannot allocate")
+from modelkit.worker.log import tells_out_of_memory
 
 
 def main() -> None:
@@ -26,31 +26,43 @@ def main() -> None:
     os.dup2(2, 1)
     faulthandler.enable(file=2, all_threads=False)
     request = json.loads(sys.stdin.readline())
-    limits.die_with_parent(request["parent"])
+    limits.die_with_parent(request["parent"], _lifeline())
     limits.apply(request["memory_limit"])
-    progress.listen(lambda kind, text: _say(answers, kind, text))
-    _say(answers, *_outcome(request))
+    tempfile.tempdir = request["scratch"]
+
+    def say(kind: str, value: Any) -> None:
+        answers.write(_line(kind, value))
+
+    progress.listen(say)
+    answers.write(_last_line(request))
     answers.flush()
     # Native libraries may hang or crash in their clean-up; the answer is out.
     os._exit(0)
 
 
-def _outcome(request: dict[str, Any]) -> tuple[str, Any]:
+def _lifeline() -> int:
+    """The pipe that ends with the parent, moved out of the way of code that reads stdin."""
+    lifeline = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return lifeline
+
+
+def _last_line(request: dict[str, Any]) -> str:
     try:
         module, _, name = request["function"].partition(":")
         function = getattr(importlib.import_module(module), name)
-        return "report", reports.to_json(function(**request["arguments"]))
+        return _line("report", reports.to_json(function(**request["arguments"])))
     except ModelkitError as error:
-        return "error", error.fields()
+        return _line("error", error.fields())
     except MemoryError:
-        return "error", OutOfMemory("the memory limit was reached").fields()
+        return _line("memory", "")
     except Exception as error:
-        trace = traceback.format_exc()
-        print(trace, file=sys.stderr, flush=True)
-        if any(sign in trace for sign in OUT_OF_MEMORY):
-            return "error", OutOfMemory("the memory limit was reached").fields()
-        return "bug", f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
+        traceback.print_exc()
+        return _line("memory" if tells_out_of_memory(text) else "bug", text)
 
 
-def _say(answers: TextIO, kind: str, value: Any) -> None:
-    answers.write(json.dumps([kind, value]) + "\n")
+def _line(kind: str, value: Any) -> str:
+    return json.dumps([kind, value]) + "\n"

@@ -1,15 +1,20 @@
-"""How much memory a worker may take, and how much it takes now.
+"""What a worker may take, and that it ends with its parent.
 
-The limit is on private data (RLIMIT_DATA) and on anonymous pages, never on address space: mapped
-weights and the reservations of CUDA cost no memory.
+The limit is on private data (RLIMIT_DATA), never on address space: mapped weights and the
+reservations of CUDA cost no memory.
 """
 
+import contextlib
 import os
+import signal
 import sys
-from pathlib import Path
+import threading
+
+from modelkit.worker.memory import machine_memory
 
 _FLOOR = 4 << 30
 _SHARE = 0.8
+_PR_SET_PDEATHSIG = 1
 
 
 def default_limit(model_bytes: int) -> int:
@@ -19,61 +24,41 @@ def default_limit(model_bytes: int) -> int:
     return min(wanted, int(present * _SHARE)) if present else wanted
 
 
-def machine_memory() -> int:
-    """Bytes of memory this process may ever have; 0 where the system does not tell."""
-    found = [_number(Path(path)) for path in (
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    )]  # fmt: skip
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min((size for size in found if size > 0), default=0)
-
-
-def _number(path: Path) -> int:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return 0
-    return int(text) if text.isdecimal() else 0
-
-
 def apply(limit: int) -> None:
     """Limit this process: private data to ``limit`` bytes, no core files."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     ceiling = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses some values
+        resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when ``parent`` dies; elsewhere nothing happens."""
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-    import signal
+def die_with_parent(parent: int, lifeline: int) -> None:
+    """End this process when the process ``parent`` ends, however it ends.
 
-    set_parent_death_signal = 1
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before the request was made
+    Linux does it by itself, at once; elsewhere a thread waits for the end of the pipe
+    ``lifeline``, whose other end the parent holds.
+    """
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)  # it died before the request was made
+    else:
+        end_with(lifeline)
 
 
-def anonymous_bytes(pid: int) -> int:
-    """Anonymous memory of a process and its children, in bytes; 0 where /proc does not tell."""
-    total, waiting = 0, [pid]
-    while waiting:
-        process = Path(f"/proc/{waiting.pop()}")
-        try:
-            for line in (process / "status").read_text().splitlines():
-                if line.startswith(("RssAnon:", "RssShmem:")):
-                    total += int(line.split()[1]) * 1024
-            for task in (process / "task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
-        except (OSError, ValueError):
-            continue  # it ended while we looked
-    return total
+def end_with(lifeline: int) -> None:
+    """Start a thread that ends this process when nobody holds the pipe's other end."""
+
+    def wait() -> None:
+        while os.read(lifeline, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

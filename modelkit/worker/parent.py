@@ -1,32 +1,35 @@
 """What the parent does: start the child, listen, watch time and memory, clean up."""
 
-import contextlib
 import json
 import os
 import queue
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from modelkit.errors import ModelkitError, OutOfMemory, TimedOut, WorkerCrashed, from_fields
+from modelkit.errors import (
+    ModelkitError,
+    OutOfMemory,
+    TimedOut,
+    UsageError,
+    WorkerCrashed,
+    from_fields,
+)
 from modelkit.safe import safe
-from modelkit.worker import limits
-from modelkit.worker.child import OUT_OF_MEMORY
+from modelkit.worker import death, limits, log, memory, signals
+from modelkit.worker.process import Child
 from modelkit.worker.verbs import VERBS
 
 Listener = Callable[[str, str], None]
 """Called with "step", "note" or "warning" and the text."""
 
 _TICK = 0.1
-_NEAR_LIMIT = 0.9
-_TAIL_LINES = 12
+_SOURCES = ("source", "path", "a")
+_LAST = ("report", "error", "memory", "bug")
 
 
 def run(
@@ -46,9 +49,13 @@ def run(
 
     Raises:
         ModelkitError: what the verb raised; WorkerCrashed when a signal killed the child, TimedOut
-            and OutOfMemory when a limit ran out.  The error names the step.
-        KeyboardInterrupt: the user pressed Ctrl-C; the child is dead and its files are gone.
+            and OutOfMemory when a limit ran out.  The error names the step; its ``__notes__`` hold
+            what libraries printed.
+        KeyboardInterrupt, SystemExit: on SIGINT, and on SIGTERM or SIGHUP; the child is dead and
+            its unfinished files are gone.
     """
+    if not function and verb not in VERBS:
+        raise UsageError(f"there is no verb '{safe(verb)}'", hint=f"known: {', '.join(VERBS)}")
     limit = memory_limit or limits.default_limit(model_bytes)
     request = {
         "function": function or VERBS[verb],
@@ -56,20 +63,25 @@ def run(
         "memory_limit": limit,
         "parent": os.getpid(),
     }
-    with tempfile.TemporaryFile("w+b") as log, _terminable():
-        child = subprocess.Popen(
-            [sys.executable, "-m", "modelkit.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=os.name == "posix",
-        )
-        conversation = _Conversation(child, log, verb, limit, listener or _ignore)
+    messages: queue.SimpleQueue[str | int] = queue.SimpleQueue()
+    with (
+        log.opened() as printed,
+        tempfile.TemporaryDirectory(prefix="modelkit-", ignore_cleanup_errors=True) as scratch,
+        signals.reported(messages.put),
+        Child(printed.fileno()) as child,
+    ):
+        talk = _Conversation(verb, arguments, limit, listener or _ignore, printed, child, messages)
         try:
-            return conversation.hold(json.dumps(request), timeout)
+            return talk.hold({**request, "scratch": scratch}, timeout)
+        except ModelkitError as error:
+            error.add_note(printed.words())
+            raise
         finally:
-            conversation.end()
+            talk.end()
+
+
+def _ignore(kind: str, text: str) -> None:
+    """Nobody listens."""
 
 
 class _Conversation:
@@ -77,151 +89,144 @@ class _Conversation:
 
     def __init__(
         self,
-        child: "subprocess.Popen[str]",
-        log: IO[bytes],
         verb: str,
+        arguments: dict[str, Any],
         limit: int,
         listener: Listener,
+        printed: log.Log,
+        child: Child,
+        messages: "queue.SimpleQueue[str | int]",
     ) -> None:
-        self._child = child
-        self._log = log
-        self._verb = verb
+        self._task = _task(verb, arguments)
         self._limit = limit
         self._listener = listener
+        self._printed = printed
+        self._child = child
+        self._messages = messages
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._step = "start-up"
+        self._unfinished: set[str] = set()
+        self._free = memory.free_memory()
         self._peak = 0
-        self._temporary: set[str] = set()
+        self._next_look = 0.0
 
-    def hold(self, request: str, timeout: float | None) -> dict[str, Any]:
+    def hold(self, request: dict[str, Any], timeout: float | None) -> dict[str, Any]:
         """Send the request and follow the answers to the last one."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read_into, args=(lines,), daemon=True).start()
-        self._send(request)
+        self._reader.start()
+        self._child.tell(json.dumps([str(place) for place in sys.path]), json.dumps(request))
         while True:
-            try:
-                line = lines.get(timeout=_TICK)
-            except queue.Empty:
-                line = None
-            if line == "":
+            message = self._next()
+            if message == "":
                 raise self._death()
-            if line is not None:
-                kind, value = json.loads(line)
-                if kind in ("report", "error", "bug"):
+            if isinstance(message, int):
+                raise signals.ending(message)
+            if message is not None:
+                kind, value = _parsed(message)
+                if kind in _LAST:
                     return self._last(kind, value)
                 self._hear(kind, value)
-            self._watch(deadline)
+            self._watch(deadline, timeout)
 
     def end(self) -> None:
-        """Kill the child's whole group and remove the files it left unfinished."""
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError):  # it is gone already
-                os.killpg(self._child.pid, signal.SIGKILL)
-        else:
-            self._child.kill()
-        self._child.wait()
-        for path in self._temporary:
+        """Kill the child and all it started, and remove the files it left unfinished."""
+        self._child.kill()
+        self._reader.join(timeout=1)
+        while not self._messages.empty():  # it may have finished a file since we last listened
+            message = self._messages.get()
+            if isinstance(message, str):
+                self._follow(*_parsed(message))
+        for path in self._unfinished:
             Path(path).unlink(missing_ok=True)
 
-    def _send(self, request: str) -> None:
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died at once; the reader sees its end
-            self._child.stdin.write(request + "\n")
-            self._child.stdin.close()
+    def _next(self) -> str | int | None:
+        """A line of the child, "" at its end, the number of a signal, or None after a while."""
+        try:
+            return self._messages.get(timeout=_TICK)
+        except queue.Empty:
+            # A process it forked may hold the pipe open.
+            return "" if self._child.ended() and self._messages.empty() else None
 
-    def _read_into(self, lines: "queue.SimpleQueue[str]") -> None:
-        assert self._child.stdout is not None
-        for line in self._child.stdout:
-            lines.put(line)
-        lines.put("")
+    def _read(self) -> None:
+        for line in self._child.answers():
+            self._messages.put(line)
+        self._messages.put("")
 
-    def _hear(self, kind: str, text: str) -> None:
+    def _hear(self, kind: str, value: Any) -> None:
+        self._follow(kind, value)
+        if kind == "step":
+            self._step = safe(value)
+        if kind in ("step", "note", "warning"):
+            self._listener(kind, value)
+
+    def _follow(self, kind: str, value: Any) -> None:
         if kind == "temporary":
-            self._temporary.add(text)
+            self._unfinished.add(value)
         elif kind == "settled":
-            self._temporary.discard(text)
-        else:
-            if kind == "step":
-                self._step = text
-            self._listener(kind, text)
+            self._unfinished.discard(value)
 
     def _last(self, kind: str, value: Any) -> dict[str, Any]:
         if kind == "report":
             return dict(value)
+        if kind == "memory":
+            raise self._out_of_memory(cause=value)
         if kind == "bug":
             raise ModelkitError(
-                f"internal error in {self._verb} during {safe(self._step)}",
-                cause=safe(str(value), 500),
-                hint=f"please report it with {self._kept_log()}; nothing was written",
+                f"internal error in {self._task} during {self._step}",
+                cause=safe(value, 500),
+                hint=f"please report it with the log {self._printed.keep()}",
                 code="internal-error",
             )
         error = from_fields(value)
-        if isinstance(error, OutOfMemory):
-            raise self._out_of_memory()
+        if isinstance(error, OutOfMemory) and not error.hint:
+            error.hint = self._out_of_memory().hint
         raise error
 
-    def _watch(self, deadline: float | None) -> None:
-        used = limits.anonymous_bytes(self._child.pid)
+    def _watch(self, deadline: float | None, timeout: float | None) -> None:
+        now = time.monotonic()
+        if deadline is not None and now > deadline:
+            raise TimedOut(
+                f"{self._task} did not finish in {timeout:g} s; it was at: {self._step}",
+                hint="give it more with --timeout",
+            )
+        if now < self._next_look:
+            return
+        self._next_look = now + _TICK
+        used = memory.anonymous_bytes(self._child.pid)
         self._peak = max(self._peak, used)
         if used > self._limit:
             raise self._out_of_memory()
-        if deadline is not None and time.monotonic() > deadline:
-            raise TimedOut(
-                f"{self._verb} did not finish in time; it was at: {safe(self._step)}",
-                hint="give it more with --timeout; nothing was written",
-            )
 
-    def _out_of_memory(self) -> OutOfMemory:
+    def _out_of_memory(self, cause: str = "") -> OutOfMemory:
         return OutOfMemory(
-            f"{self._verb} reached the memory limit of {self._limit / 2**30:.1f} GiB"
-            f" during {safe(self._step)}",
-            hint="give it more with --memory-limit; nothing was written",
+            f"{self._task} reached the memory limit of {self._limit / 2**30:.1f} GiB"
+            f" during {self._step}",
+            cause=safe(cause, 500),
+            hint="give it more with --memory-limit",
         )
 
     def _death(self) -> ModelkitError:
-        code = self._child.wait()
-        tail = self._tail()
-        near = self._peak > _NEAR_LIMIT * self._limit
-        if any(sign in tail for sign in OUT_OF_MEMORY) or (code == -9 and near):
+        ceiling = min(self._limit, self._free or self._limit)
+        end = death.examine(self._child.code(), self._printed.words(), self._peak, ceiling)
+        if end.out_of_memory:
             return self._out_of_memory()
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return WorkerCrashed(
-            f"the worker died with {name} during {safe(self._step)}",
-            cause=tail or "native code crashed; the input may be malformed",
-            hint="nothing was written; if the file is one you trust, please report it",
+            f"the worker {end.how} during {self._step} ({self._task})",
+            cause=end.why,
+            hint=f"if you trust the file, please report it with the log {self._printed.keep()}",
         )
 
-    def _tail(self) -> str:
-        self._log.seek(0)
-        text = self._log.read().decode(errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()]
-        return "\n".join(safe(line) for line in lines[-_TAIL_LINES:])
 
-    def _kept_log(self) -> str:
-        self._log.seek(0)
-        with tempfile.NamedTemporaryFile(
-            "wb", prefix="modelkit-", suffix=".log", delete=False
-        ) as kept:
-            kept.write(self._log.read())
-        return kept.name
-
-
-def _ignore(kind: str, text: str) -> None:
-    """Nobody listens."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit(143) while the block runs, so that it cleans up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
+def _parsed(line: str) -> tuple[str, Any]:
+    """Kind and value; a line cut short by death, or printed before the child took over, is none."""
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        kind, value = json.loads(line)
+    except (ValueError, TypeError):
+        return "", None
+    return str(kind), value
+
+
+def _task(verb: str, arguments: dict[str, Any]) -> str:
+    """The verb and the file it works on."""
+    source = next((v for k in _SOURCES if isinstance(v := arguments.get(k), str)), "")
+    return f"{verb} of {safe(source)}" if source else verb

@@ -47,7 +47,8 @@ def candidate(clock: FakeClock, name: str, load: float, run: float, log: list[st
 
 
 def test_known_latencies_in_known_statistics_out() -> None:
-    clock, log = FakeClock(), []
+    clock = FakeClock()
+    log: list[str] = []
     found = interleave(
         [candidate(clock, "a", 1.0, 0.2, log), candidate(clock, "b", 3.0, 0.1, log)],
         {},
@@ -64,7 +65,8 @@ def test_known_latencies_in_known_statistics_out() -> None:
 
 
 def test_the_order_of_creation_alternates_and_all_are_closed() -> None:
-    clock, log = FakeClock(), []
+    clock = FakeClock()
+    log: list[str] = []
     interleave(
         [candidate(clock, "a", 1, 1, log), candidate(clock, "b", 1, 1, log)],
         {},

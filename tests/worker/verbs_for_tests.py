@@ -4,11 +4,12 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from modelkit import progress
-from modelkit.errors import BadInput
+from modelkit.errors import BadInput, ProviderMissing
 from modelkit.reports import Change
 
 
@@ -24,24 +25,43 @@ def refuse() -> Change:
     raise BadInput("broken m.onnx", cause="why", hint="next")
 
 
-def segfault() -> Change:
+def fall_back(provider: str) -> Change:
+    os.write(2, b"libcuda.so.1: cannot open shared object file\n")
+    raise ProviderMissing(f"{provider} fell back")
+
+
+def segfault(source: str = "m.onnx") -> Change:
     progress.step("shape inference")
     ctypes.string_at(0)
     raise AssertionError("unreachable")
 
 
 def abort() -> Change:
-    print("what native code said", file=sys.stderr, flush=True)
+    os.write(2, b"what native code said\n")
     os.abort()
+
+
+def leave(code: int) -> Change:
+    os._exit(code)
 
 
 def sleep(seconds: float, path: str = "") -> Change:
     if path:
         progress.temporary(path)
         Path(path).write_text("half")
+    (Path(tempfile.mkdtemp()) / "scratch").write_text("of a library")
     progress.step("sleeping")
     time.sleep(seconds)
     return Change("slept", 1)
+
+
+def finish(path: str) -> Change:
+    progress.temporary(path)
+    Path(path).write_text("whole")
+    progress.step("finishing")
+    progress.settled(path)
+    time.sleep(60)
+    return Change("finished", 1)
 
 
 def endless_loop(path: str) -> Change:
@@ -61,9 +81,29 @@ def eat(gigabytes: float) -> Change:
     return Change("ate", int(np.ones(int(gigabytes * 2**30), np.uint8)[-1]))
 
 
+def eat_together(gigabytes: float) -> Change:
+    progress.step("eating together")
+    code = f"import time; eaten = b'1' * int({gigabytes} * 2**30); time.sleep(60)"
+    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    for each in both:
+        each.wait()
+    return Change("ate", 2)
+
+
+def reserve(gigabytes: float) -> Change:
+    import mmap
+
+    with mmap.mmap(-1, int(gigabytes * 2**30), prot=mmap.PROT_READ) as reserved:
+        return Change("reserved", len(reserved))
+
+
 def bug() -> Change:
     progress.step("dividing")
     return Change("", 1 // 0)
+
+
+def no_json() -> Change:
+    return Change("", {1, 2})  # type: ignore[arg-type]
 
 
 def grandchild(path: str) -> Change:
@@ -72,3 +112,11 @@ def grandchild(path: str) -> Change:
     progress.step("waiting")
     time.sleep(60)
     return Change("", 0)
+
+
+def ask_stdin() -> Change:
+    return Change(sys.stdin.read(), 0)
+
+
+def search_path() -> Change:
+    return Change("path", len(sys.path), tuple(sys.path))

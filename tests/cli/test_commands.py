@@ -1,0 +1,216 @@
+"""The commands as users type them, in a shell: output, errors and exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.models import linear_text, model_file
+
+GELU = """<ir_version: 10, opset_import: ["": 20]> g (float[batch, 64] x) => (float[batch, 64] y)
+<float[64, 64] w, float[64] b> { half = Constant<value_float=0.5>() one = Constant<value_float=1.0>()
+root = Constant<value_float=1.4142135>() m = MatMul(x, w) a = Add(m, b) d = Div(a, root) e = Erf(d)
+p = Add(e, one) h = Mul(half, p) y = Mul(a, h) }"""
+
+
+def modelkit(
+    *arguments: object, cwd: Path | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "modelkit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return model_file(tmp_path / "m.onnx", GELU)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(p.name for p in path.parent.iterdir())
+
+
+def test_optimize_prints_the_written_path_alone_on_stdout(path: Path) -> None:
+    done = modelkit("optimize", path, "--level", "all", "--no-measure")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{path.with_name('m.opt.onnx')}\n"
+    assert "gelu_erf" in done.stderr
+    assert "verified: 2 trials" in done.stderr
+    again = modelkit("optimize", path, "--no-measure")
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert "already up to date" in again.stderr
+
+
+def test_the_same_input_gives_the_same_bytes(path: Path) -> None:
+    for verb, extra in (("optimize", []), ("quantize", ["--dynamic"])):
+        outputs = []
+        for name in ("1.onnx", "2.onnx"):
+            out = path.with_name(name)
+            done = modelkit(verb, path, *extra, "--no-measure", "-q", "--force", "-o", out)
+            assert done.returncode == 0, done.stderr
+            outputs.append(out.read_bytes())
+        assert outputs[0] == outputs[1]
+
+
+def test_optimize_explains_what_fired_and_what_nearly_did(path: Path) -> None:
+    done = modelkit("optimize", path, "--no-measure", "--explain", "--skip", "gelu_erf")
+    assert "not fused: gelu_erf" in done.stderr
+    assert "left out by --skip" in done.stderr
+
+
+def test_json_is_the_only_thing_on_stdout(path: Path) -> None:
+    for command in (
+        ("optimize", path, "--no-measure", "--json"),
+        ("quantize", path, "--dynamic", "--no-measure", "--json"),
+        ("inspect", path, "--json"),
+        ("compare", path, path, "--json"),
+        ("bench", path, "-n", 6, "--json"),
+        ("doctor", "--json"),
+    ):
+        done = modelkit(*command)
+        fields = json.loads(done.stdout)
+        assert fields["schema_version"] == 1, command
+        assert fields["kind"].endswith("Report")
+
+
+def test_inspect_and_doctor_show_tables_on_stdout(path: Path) -> None:
+    done = modelkit("inspect", path)
+    assert "float32" in done.stdout
+    assert "[batch, 64]" in done.stdout
+    assert "onnxruntime" in modelkit("doctor").stdout
+
+
+def test_quantize_then_compare(path: Path) -> None:
+    out = path.with_name("q.onnx")
+    done = modelkit("quantize", path, "--dynamic", "--no-measure", "-o", out)
+    assert "1 of 1 layers quantized" in done.stderr
+    assert modelkit("compare", path, out).returncode == 0
+    assert modelkit("compare", path, out, "--rtol", "1e-6").returncode == 1
+
+
+def test_bench_shows_missing_providers_and_exits_5(path: Path) -> None:
+    done = modelkit("bench", path, "--providers", "cpu,cuda", "-n", 6)
+    assert done.returncode == 5
+    assert "not run" in done.stdout
+    assert "ms" in done.stdout or "µs" in done.stdout
+
+
+def test_a_pass_that_spoils_the_result_never_reaches_the_disk(path: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np, onnx_ir as ir\n"
+        "from modelkit import quantize\n"
+        "from modelkit.quantize import weights\n"
+        "right = weights.symmetric\n"
+        "weights.symmetric = lambda w, a: (lambda v, s: (v, s * 3))(*right(w, a))\n"
+        "quantize.quantize_file(sys.argv[1], measure=False)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert "CheckFailed" in done.stderr
+    assert names(path) == ["m.onnx"]
+
+
+ERRORS = {
+    "missing file": (["optimize", "nothere.onnx"], 3, "no such file: nothere.onnx"),
+    "folder": (["optimize", "."], 3, "is a folder"),
+    "empty": (["optimize", "empty.onnx"], 3, "is empty"),
+    "cut off": (["inspect", "cut.onnx"], 3, "not an ONNX model, or is cut off"),
+    "another format": (["optimize", "zip.onnx"], 3, "zip archive"),
+    "unknown operator": (["optimize", "magic.onnx"], 4, "Magic"),
+    "unwritable": (["optimize", "m.onnx", "-o", "no/where.onnx"], 9, "does not exist"),
+    "exists": (["optimize", "m.onnx", "-o", "empty.onnx"], 9, "--force"),
+    "target is a folder": (["optimize", "m.onnx", "-o", "."], 9, "is a folder"),
+    "unknown pass": (["optimize", "m.onnx", "--skip", "gelu_erff"], 2, "gelu_erf"),
+    "unknown target": (["optimize", "m.onnx", "--target", "tpu"], 2, "tpu"),
+    "no kind": (["quantize", "m.onnx"], 2, "--dynamic"),
+    "unknown axis": (["compare", "m.onnx", "m.onnx", "--dim", "bath=2"], 2, "batch"),
+    "bad data": (["compare", "m.onnx", "m.onnx", "--eval-data", "d.npz"], 3, "'x'"),
+    "unknown format": (["convert", "rubbish.bin", "-o", "o.onnx"], 3, "rubbish.bin"),
+    "pickle": (["convert", "evil.pkl", "-o", "o.onnx"], 3, "pickle"),
+    "not yet": (["convert", "m.tflite", "-o", "o.onnx"], 4, "TensorFlow Lite"),
+    "unknown provider": (["bench", "m.onnx", "--providers", "cdua"], 2, "cuda"),
+    "removed provider": (["bench", "m.onnx", "--providers", "ngraph"], 2, "openvino"),
+    "bad limit": (["inspect", "m.onnx", "--memory-limit", "lots"], 2, "4GB"),
+    "time-out": (["optimize", "m.onnx", "--timeout", "0.05"], 7, "--timeout"),
+}
+
+
+@pytest.fixture
+def folder(path: Path) -> Path:
+    place = path.parent
+    (place / "empty.onnx").touch()
+    (place / "cut.onnx").write_bytes(path.read_bytes()[:-200])
+    (place / "zip.onnx").write_bytes(b"PK\x03\x04" + b"x" * 60)
+    (place / "rubbish.bin").write_bytes(b"\xff\xfe\xfd" * 30)
+    (place / "evil.pkl").write_bytes(b"\x80\x04cos\nsystem\n(S'touch canary'\ntR.")
+    (place / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3" + b"\0" * 40)
+    np.savez(place / "d.npz", z=np.ones(3), w=np.ones(3))
+    text = """<ir_version: 8, opset_import: ["": 17, "com.example": 1]>
+    g (float[2] x) => (float[2] y) { y = com.example.Magic(x) }"""
+    model_file(place / "magic.onnx", text)
+    return place
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_is_one_clear_text_and_its_exit_code(folder: Path, case: str) -> None:
+    arguments, code, words = ERRORS[case]
+    before = names(folder / "m.onnx")
+    done = modelkit(*arguments, cwd=folder)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert names(folder / "m.onnx") == before
+    assert sum(line.startswith("error: ") for line in done.stderr.splitlines()) == 1
+
+
+def test_json_errors_have_the_same_fields(folder: Path) -> None:
+    done = modelkit("optimize", "nothere.onnx", "--json", cwd=folder)
+    assert done.returncode == 3
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == "no-such-file"
+    assert error["exit_code"] == 3
+
+
+def test_a_file_that_kills_the_library_is_one_error(tmp_path: Path) -> None:
+    # Integer division of the lowest number by -1 ends ONNX Runtime with SIGFPE.
+    text = """<ir_version: 8, opset_import: ["": 17]> g (int64[1] x) => (int64[1] y)
+    <int64[1] a = {-9223372036854775808}, int64[1] b = {-1}> { d = Div(a, b) y = Add(d, x) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    done = modelkit("bench", path, "-n", 6)
+    assert done.returncode == 6, done.stderr
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_hostile_names_reach_no_terminal(tmp_path: Path) -> None:
+    text = linear_text(8, 3).replace(" y)", " evil)").replace("y = Add", "evil = Add")
+    path = model_file(tmp_path / "m.onnx", text)
+    path.write_bytes(path.read_bytes().replace(b"evil", b"\x1b[2J"))
+    done = modelkit("inspect", path)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert "\\x1b[2J" in done.stdout
+
+
+def test_no_verify_says_so(path: Path) -> None:
+    done = modelkit("optimize", path, "--no-verify", "--no-measure")
+    assert done.returncode == 0
+    assert "NOT VERIFIED" in done.stderr
+
+
+def test_same_path_in_and_out(path: Path) -> None:
+    assert modelkit("optimize", path, "-o", path, "--no-measure").returncode == 9
+    done = modelkit("optimize", path, "-o", path, "--no-measure", "--force")
+    assert done.returncode == 0, done.stderr
+    assert modelkit("inspect", path).returncode == 0

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+
+from modelkit.errors import BadInput, CheckFailed, Unsupported, UsageError
+from modelkit.model import history, load
+from modelkit.quantize import quantize_file
+from tests.models import linear_text, model_file
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return model_file(tmp_path / "m.onnx", linear_text(64, 256))
+
+
+def test_the_default_output_stands_beside_the_input(path: Path) -> None:
+    report = quantize_file(str(path), measure=False)
+    assert report.written == str(path.with_name("m.int8.onnx"))
+    assert (report.quantized, report.candidates) == (1, 1)
+    assert report.verification.passed
+    assert report.result.bytes < 0.5 * report.source.bytes
+    assert history(load(Path(report.written)))[-1]["verb"] == "quantize"
+
+
+def test_it_is_not_done_twice(path: Path) -> None:
+    first = quantize_file(str(path), measure=False)
+    before = Path(first.written).read_bytes()
+    assert quantize_file(str(path), measure=False).up_to_date
+    again = quantize_file(str(path), measure=False, force=True)
+    assert not again.up_to_date
+    assert Path(again.written).read_bytes() == before
+
+
+def test_a_wrong_result_is_refused_and_nothing_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(weight: object, axis: int | None) -> object:
+        values, scale = right(weight, axis)  # type: ignore[arg-type]
+        return values, scale * 2
+
+    from modelkit.quantize import weights
+
+    right = weights.symmetric
+    monkeypatch.setattr(weights, "symmetric", wrong)
+    with pytest.raises(CheckFailed, match="does not compute"):
+        quantize_file(str(path), measure=False)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["m.onnx"]
+
+
+def test_a_slower_result_is_refused(tmp_path: Path) -> None:
+    # One row through a long thin layer: quantizing the activation costs more than it saves.
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 40000] x) => (float[n, 2] y)
+    <float[40000, 2] w> { e = Exp(x) y = MatMul(x, w) }"""
+    path = model_file(tmp_path / "m.onnx", text.replace("e = Exp(x) ", ""))
+    try:
+        report = quantize_file(str(path))
+    except CheckFailed as error:
+        assert error.code == "slower"
+        assert not path.with_name("m.int8.onnx").exists()
+    else:
+        assert report.speed.kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        (
+            """<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y)
+            { y = Exp(x) }""",
+            CheckFailed,
+            "nothing in",
+        ),
+        (
+            """<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (uint8[2] y)
+            { y, s, z = DynamicQuantizeLinear(x) }""",
+            BadInput,
+            "quantized already",
+        ),
+        (
+            """<ir_version: 8, opset_import: ["": 17, "ai.onnx.ml": 3]> g (float[n, 2] x)
+            => (float[n, 1] y) { y = ai.onnx.ml.LinearRegressor<coefficients=[1.0, 2.0]>(x) }""",
+            Unsupported,
+            "not a neural network",
+        ),
+    ],
+)
+def test_what_cannot_be_quantized_says_why(
+    tmp_path: Path, text: str, kind: type[Exception], words: str
+) -> None:
+    path = model_file(tmp_path / "m.onnx", text)
+    with pytest.raises(kind, match=words):
+        quantize_file(str(path))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx"]
+
+
+def test_a_bad_pattern_is_a_usage_error(path: Path) -> None:
+    with pytest.raises(UsageError, match="no regular expression"):
+        quantize_file(str(path), exclude=["["])
+
+
+def test_a_dry_run_writes_nothing(path: Path) -> None:
+    report = quantize_file(str(path), measure=False, dry_run=True)
+    assert report.verification.passed
+    assert report.written == ""
+    assert sorted(p.name for p in path.parent.iterdir()) == ["m.onnx"]
