@@ -13,7 +13,6 @@ import numpy as np
 from modelkit.errors import (
     BadInput,
     CheckFailed,
-    MissingExtra,
     ModelkitError,
     OutOfMemory,
     ProviderMissing,
@@ -28,7 +27,11 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name != "onnxruntime":
         raise
-    raise MissingExtra("running a model", "cpu") from None
+    raise Unsupported(
+        "running a model needs ONNX Runtime, which comes by extra",
+        hint='pip install "modelkit[cpu]", or "modelkit[gpu]" for NVIDIA cards',
+        code="missing-extra",
+    ) from None
 
 Feeds = dict[str, np.ndarray]
 Run = Callable[[Feeds], dict[str, np.ndarray]]

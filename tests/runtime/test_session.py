@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,16 @@ def test_strings_pass(tmp_path: Path) -> None:
 def test_the_cpu_is_there() -> None:
     assert CPU.ort in module.available()
     assert module.version()
+
+
+def test_without_onnx_runtime_the_extras_are_named() -> None:
+    code = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from modelkit.errors import Unsupported\n"
+        "try:\n    import modelkit.runtime.session\n"
+        "except Unsupported as error:\n    print(error.exit_code, error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("4 ")
+    assert "modelkit[cpu]" in done.stdout
+    assert "modelkit[gpu]" in done.stdout
