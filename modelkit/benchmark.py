@@ -5,18 +5,21 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modelkit import progress, reports
+from modelkit.comparison import quality
 from modelkit.errors import BadInput, CannotWrite, CheckFailed, ModelkitError, UsageError
 from modelkit.model import facts, load
 from modelkit.reports import BenchReport, BenchRow, Interval
 from modelkit.runtime.bench import Candidate, Samples, interleave, onnx_candidate, ratio
 from modelkit.runtime.feeds import typical_feeds
 from modelkit.runtime.peak import peak_of
+from modelkit.runtime.preprocess import read_data
 from modelkit.runtime.providers import label, parse
 from modelkit.runtime.session import Feeds, Run, open_session, version
 from modelkit.safe import safe
@@ -38,12 +41,14 @@ def bench_files(
     save: str | None = None,
     baseline: str | None = None,
     fail_if_slower: str | None = None,
+    eval_data: str | None = None,
     seed: int = 0,
 ) -> BenchReport:
     """Time each model on each row of providers; the first row is the baseline of the speed-ups.
 
     ``duration`` is seconds per row (default 5); ``runs`` a number of runs instead; ``dims`` fixes
-    axes (default: batch 1 and sequence 128 where axes have these names).
+    axes (default: batch 1 and sequence 128 where axes have these names); ``eval_data`` are real
+    inputs on which the rows are compared with the first.
 
     Raises:
         CheckFailed: the last row is slower than ``fail_if_slower`` (as "5%") allows.
@@ -62,6 +67,9 @@ def bench_files(
             rows, timed, _peaks(rows, feeds), strict=True
         )
     ]
+    if eval_data is not None:
+        progress.step("quality")
+        figures = _with_quality(figures, rows, paths[0], Path(eval_data))
     report = BenchReport(
         machine_name(),
         f"ONNX Runtime {version()}",
@@ -155,6 +163,34 @@ def _row(
         first_ms=float(np.median(samples.first)) * 1000,
         peak_mb=peak,
     )
+
+
+def _with_quality(
+    figures: list[BenchRow], rows: list[Row], model: Path, data: Path
+) -> list[BenchRow]:
+    """The rows, each with its first output compared with the first row's on real inputs."""
+    with open_session(model) as session:
+        inputs = list(read_data(data, session.inputs, tokenizer_folder=model.parent))
+    with _runner(rows[0]) as reference:
+        # Kept, so that two models need not be in memory together.
+        expected = [reference(feeds) for feeds in inputs]
+    found = [figures[0]]
+    for figure, row in zip(figures[1:], rows[1:], strict=True):
+        with _runner(row) as run:
+            seen = quality(expected, run, inputs)
+        found.append(replace(figure, quality=seen))
+    return found
+
+
+@contextmanager
+def _runner(row: Row) -> Iterator[Run]:
+    candidate, _, _, path = row
+    if path is None:
+        with candidate.open() as run:
+            yield run
+        return
+    with open_session(path) as session:
+        yield session.run
 
 
 def _peaks(rows: list[Row], feeds: Feeds) -> list[float]:

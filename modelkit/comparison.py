@@ -1,6 +1,6 @@
 """``compare``: how far the outputs of two models are apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from modelkit.runtime.compare import TOLERANCES, random_outputs
 from modelkit.runtime.feeds import propose
 from modelkit.runtime.preprocess import read_data
 from modelkit.runtime.providers import parse
-from modelkit.runtime.session import Feeds, Session, open_session
+from modelkit.runtime.session import Feeds, Run, Session, open_session
 from modelkit.safe import safe
 
 _SHAPES_SHOWN = 4
@@ -75,6 +75,16 @@ def compare_files(
     return CompareReport(
         facts_a, facts_b, source, samples, tuple(shapes), outputs, passed, criterion, tuple(notes)
     )
+
+
+def quality(expected: Sequence[Feeds], run: Run, inputs: Sequence[Feeds]) -> OutputComparison:
+    """The first output of ``run`` on ``inputs`` against that of ``expected``, one each."""
+    tally, name = _Tally(), ""
+    for reference, feeds in zip(expected, inputs, strict=True):
+        actual = run(feeds)
+        name = next(iter(reference))
+        tally.add(reference[name], actual.get(name, next(iter(actual.values()))))
+    return tally.result(name)
 
 
 def _pairs(one: Session, two: Session, notes: list[str]) -> list[tuple[str, str]]:

@@ -227,7 +227,10 @@ class CompareReport:
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One candidate's figures; times in milliseconds, ``speedup`` is first row's time over its."""
+    """One candidate's figures; times in milliseconds, ``speedup`` is first row's time over its.
+
+    ``quality`` compares its first output with the first row's, when real inputs were given.
+    """
 
     name: str
     provider: str
@@ -243,6 +246,7 @@ class BenchRow:
     first_ms: float
     peak_mb: float
     error: str = ""
+    quality: OutputComparison | None = None
 
 
 @dataclass(frozen=True)

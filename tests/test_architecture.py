@@ -31,6 +31,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Importer, imported: a verb that reads another layer sideways, each with its reason.
 EXCEPTIONS = {
     ("benchmark", "convert"),  # the source framework is one of the rows
+    ("benchmark", "comparison"),  # quality stands beside speed
 }
 
 # Library to the folders or files that may import it.

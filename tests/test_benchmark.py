@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from modelkit.benchmark import bench_files
@@ -63,3 +64,17 @@ def test_a_bad_percentage_or_axis_is_a_usage_error(models: list[str]) -> None:
         bench_files(models, runs=6, fail_if_slower="much")
     with pytest.raises(UsageError, match="no dynamic axis"):
         bench_files(models, runs=6, dims={"batch": 2})
+
+
+def test_real_inputs_add_the_quality_against_the_first_row(
+    models: list[str], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "d.npy", np.random.default_rng(0).standard_normal((30, 128)).astype("f4"))
+    same, other = bench_files(
+        [models[0], models[0], models[1]], runs=6, eval_data=str(tmp_path / "d.npy")
+    ).rows[1:]
+    assert same.quality is not None
+    assert other.quality is not None
+    assert same.quality.cosine == pytest.approx(1.0)
+    assert same.quality.top10 == 1.0
+    assert other.quality.sqnr < 20

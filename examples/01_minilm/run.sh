@@ -19,4 +19,4 @@ say modelkit quantize "$build/minilm.opt.onnx" --dynamic -o "$build/minilm.int8.
 say modelkit compare "$build/minilm.onnx" "$build/minilm.opt.onnx" --eval-data "$sentences/evaluation.txt"
 say modelkit compare "$build/minilm.onnx" "$build/minilm.int8.onnx" --eval-data "$sentences/evaluation.txt"
 say modelkit bench "$build/minilm.onnx" "$build/minilm.opt.onnx" "$build/minilm.int8.onnx" \
-    --against "$folder" --dim batch=1 --dim sequence=128
+    --against "$folder" --dim batch=1 --dim sequence=128 --eval-data "$sentences/evaluation.txt"

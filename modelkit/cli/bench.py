@@ -17,6 +17,9 @@ def bench(
         str | None,
         typer.Option(help="Time the source framework too: a model folder or module:factory"),
     ] = None,
+    eval_data: Annotated[
+        str | None, typer.Option(help="Real inputs: adds the quality against the first row")
+    ] = None,
     providers: options.Providers = "cpu",
     dim: options.Dim = None,
     runs: Annotated[int, typer.Option("-n", "--runs", help="Runs a model; 0: by time")] = 0,
@@ -44,6 +47,7 @@ def bench(
     arguments = {
         "models": models,
         "against": against,
+        "eval_data": eval_data,
         "providers": providers,
         "dims": options.dims(dim),
         "runs": runs,

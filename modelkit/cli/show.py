@@ -223,7 +223,9 @@ def _(report: reports.BenchReport) -> list[RenderableType]:
     shapes = " ".join(f"{safe(name, 40)}{shape}" for name, shape in report.shapes.items())
     title = f"{report.machine}, {report.runtime}, {report.threads} thread(s), {shapes}"
     columns = ("model", "provider", "size", "median", "p95", "CPU", "speed-up (95 % interval)")
-    table = _table(title, *columns, "load", "first run", "peak", right=2)
+    judged = any(row.quality for row in report.rows)
+    more = ("cosine", "SQNR", "top-10 overlap") if judged else ("load", "first run", "peak")
+    table = _table(title, *columns, *more, right=2)
     for row in report.rows:
         if row.error:
             _row(table, row.name, row.provider, f"not run: {row.error}")
@@ -237,11 +239,23 @@ def _(report: reports.BenchReport) -> list[RenderableType]:
             milliseconds(row.p95_ms),
             milliseconds(row.cpu_ms),
             factor(row.speedup),
-            milliseconds(row.load_ms) if row.peak_mb else "-",
-            milliseconds(row.first_ms),
-            f"{row.peak_mb:.0f} MB" if row.peak_mb else "-",
+            *(_quality(row) if judged else _costs(row)),
         )
     return [table, *_notes(report.notes)]
+
+
+def _quality(row: reports.BenchRow) -> tuple[str, str, str]:
+    if row.quality is None:
+        return "reference", "-", "-"
+    top10 = "-" if row.quality.top10 is None else f"{row.quality.top10:.1%}"
+    return f"{row.quality.cosine:.5f}", decibels(row.quality.sqnr), top10
+
+
+def _costs(row: reports.BenchRow) -> tuple[str, str, str]:
+    """Time to load, time of the first run, memory; a framework is loaded by us, not timed."""
+    load = milliseconds(row.load_ms) if row.peak_mb else "-"
+    peak = f"{row.peak_mb:.0f} MB" if row.peak_mb else "-"
+    return load, milliseconds(row.first_ms), peak
 
 
 @lines.register
