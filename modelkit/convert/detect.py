@@ -1,125 +1,156 @@
 """What a file or folder is, from its bytes and names, without importing any framework."""
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
+from modelkit.convert import pickles
+from modelkit.convert.archives import Detected, in_archive
+from modelkit.convert.frameworks import convertible
+from modelkit.convert.messages import begins_like_onnx, in_message
 from modelkit.errors import BadInput
 from modelkit.model.files import looks_like, regular_file
 from modelkit.safe import safe
 
 _HEAD = 4096
+_PICKLE_LOOK = 1 << 20
 _LARGEST_JSON = 64 << 20
+_LARGEST_HEADER = 100 << 20
 
-# First bytes of a file to (format, what was seen).
+# First bytes at an offset to (format, what was seen).
 _MAGIC: tuple[tuple[bytes, int, str, str], ...] = (
     (b"TFL3", 4, "tflite", "the TFLite identifier"),
+    (b"ORTM", 4, "ort", "the identifier of an ORT-format model"),
+    (b"ET12", 4, "executorch", "the ExecuTorch identifier"),
+    (b"GGUF", 0, "gguf", "a GGUF header"),
     (b"\x89HDF\r\n\x1a\n", 0, "keras-h5", "an HDF5 file"),
-    (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", 0, "torch-pickle", "a legacy torch.save file"),
+    (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", 0, "torch-legacy", "a legacy torch.save file"),
     (b"CBM1", 0, "catboost", "a CatBoost model"),
     (b"tree\nversion=", 0, "lightgbm", "a LightGBM text model"),
     (b"svm_type ", 0, "libsvm", "a LibSVM model"),
-    (b'{"learner"', 0, "xgboost", "an XGBoost JSON model"),
-    (b"{L", 0, "xgboost", "an XGBoost UBJSON model"),
+    (b"{L\0\0\0\0\0\0\0\x07learner", 0, "xgboost", "an XGBoost UBJSON model"),
+    (b"{L\x07\0\0\0\0\0\0\0learner", 0, "xgboost", "an XGBoost UBJSON model"),
+    (b"\x12\x01\0\0\0\0\0\0", 0, "mxnet", "MXNet parameters"),
     (b"\x08\x02\x12\x11\x0a\x07version", 0, "cntk", "a CNTK v2 model"),
 )
 
+# Text that stands near the start of a JSON or prototxt file, spaces left out.
+_TEXTS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    ((b'{"learner":',), "xgboost", "an XGBoost JSON model"),
+    ((b'"features_info"',), "catboost", "a CatBoost JSON model"),
+    ((b'"base_code":{"magic":"pir"',), "paddle", "a Paddle program as JSON"),
+    ((b'{"nodes":', b'"op":'), "mxnet", "an MXNet symbol"),
+    ((b"layer{",), "caffe", "a Caffe prototxt"),
+    ((b"layers{",), "caffe", "a Caffe prototxt"),
+)
 
-def detect(path: Path) -> tuple[str, str]:
-    """(format, what it was recognised by); the format is a key of ``FRAMEWORKS``.
+
+def detect(path: Path) -> Detected:
+    """The format (a key of ``FRAMEWORKS``) and what it was recognised by.
 
     Raises:
         BadInput: missing, empty, or nothing known; the text says what it looks like.
     """
     if path.is_dir():
         return _folder(path)
-    regular_file(path)
+    size = regular_file(path).stat().st_size
     with path.open("rb") as file:
         head = file.read(_HEAD)
     for magic, offset, name, seen in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
-            return name, seen
+            return Detected(name, seen)
     if head.startswith(b"PK\x03\x04"):
-        return _archive(path)
-    if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
-        return "safetensors", "a safetensors header"
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        return "pickle", "a Python pickle"
+        return in_archive(path)
+    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") <= min(size, _LARGEST_HEADER):
+        return Detected("safetensors", "a safetensors header")
     if b"MindSpore" in head[:64]:
-        return "mindir", "a MindSpore model"
-    if b'"features_info"' in head:
-        return "catboost", "a CatBoost JSON model"
-    return _protobuf(path, head)
+        return Detected("mindir", "a MindSpore model")
+    if 0x81 <= head[0] <= 0x8F and head[1:8] == b"\xa6params":
+        return Detected("flax", "msgpack with params")
+    return _pickle(path, head) or _text(head) or in_message(path) or _unknown(path, head)
 
 
-def _folder(path: Path) -> tuple[str, str]:
+def _pickle(path: Path, head: bytes) -> Detected | None:
+    wrapped = pickles.unwrapped(head) != b""
+    if not wrapped and not pickles.is_pickle(head):
+        return None
+    with path.open("rb") as file:
+        data = file.read(_PICKLE_LOOK)
+    content = pickles.unwrapped(data) if wrapped else data
+    if not pickles.is_pickle(content):
+        return None
+    name, packages = pickles.owner(content)
+    named = safe(", ".join(packages[:5]), 120) or "no package"
+    kind = "a compressed Python pickle" if wrapped else "a Python pickle"
+    return Detected(name, f"{kind} that names {named}")
+
+
+def _text(head: bytes) -> Detected | None:
+    dense = b"".join(head.split())
+    for parts, name, seen in _TEXTS:
+        if all(part in dense for part in parts):
+            return Detected(name, seen)
+    return None
+
+
+def _folder(path: Path) -> Detected:
     if (path / "saved_model.pb").is_file():
-        return "saved-model", "saved_model.pb in the folder"
+        return Detected("saved-model", "saved_model.pb in the folder")
     if (path / "modules.json").is_file():
-        return "sentence-transformers", "modules.json in the folder"
+        return Detected("sentence-transformers", "modules.json in the folder")
     config = path / "config.json"
     if config.is_file() and {"architectures", "model_type"} & set(read_json(config)):
-        return "transformers", "config.json with a model_type"
-    if (path / "metadata").is_dir() and any((path / "metadata").glob("part-*")):
-        return "spark", "Spark ML metadata in the folder"
+        return Detected("transformers", "config.json with a model_type")
+    if _spark(path):
+        return Detected("spark", "Spark ML metadata in the folder")
     if any(path.glob("*.pdiparams")):
-        return "paddle", "*.pdiparams in the folder"
+        return Detected("paddle", "*.pdiparams in the folder")
     if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
-        return "coreml", "a Core ML package"
+        return Detected("coreml", "a Core ML package")
     if any(path.glob("*-symbol.json")):
-        return "mxnet", "*-symbol.json in the folder"
-    held = ", ".join(sorted(safe(entry.name, 40) for entry in path.iterdir())[:8]) or "nothing"
-    raise BadInput(
+        return Detected("mxnet", "*-symbol.json in the folder")
+    if any(path.glob("*.caffemodel")):
+        return Detected("caffe", "*.caffemodel in the folder")
+    if (path / "init_net.pb").is_file() and (path / "predict_net.pb").is_file():
+        return Detected("caffe2", "init_net.pb and predict_net.pb in the folder")
+    raise _unknown_folder(path)
+
+
+def _spark(path: Path) -> bool:
+    for part in sorted((path / "metadata").glob("part-*"))[:1]:
+        with part.open("rb") as file:
+            return b"org.apache.spark.ml" in file.read(_HEAD)
+    return False
+
+
+def _unknown_folder(path: Path) -> BadInput:
+    entries = sorted(path.iterdir())
+    held = ", ".join(safe(entry.name, 40) for entry in entries[:8]) or "nothing"
+    models = [entry for entry in entries if entry.suffix == ".onnx"]
+    hint = f"convertible are: {convertible()}"
+    if (path / "adapter_config.json").is_file():
+        hint = "this is a PEFT adapter: merge it into its base model first"
+    elif models:
+        hint = f"name the file: {safe(str(models[0]))}"
+    return BadInput(
         f"the folder {safe(str(path))} holds no model that is known",
         cause=f"it has: {held}",
-        hint="`modelkit convert --list` shows what is recognised, and how",
+        hint=hint,
         code="unknown-format",
     )
 
 
-def _archive(path: Path) -> tuple[str, str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()[:10_000]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise BadInput(
-            f"{safe(str(path))} is a broken zip archive",
-            cause=safe(str(error)),
-            hint="was the download cut off?",
-        ) from None
-    tails = {"/".join(name.split("/")[1:]) for name in names}
-    if any(tail.startswith("code/") for tail in tails) and "data.pkl" in tails:
-        return "torchscript", "code and data.pkl in the archive"
-    if "models/model.json" in tails or "serialized_exported_program.json" in names:
-        return "pt2", "an exported program in the archive"
-    if "data.pkl" in tails:
-        return "torch", "data.pkl in the archive"
-    if {"config.json", "metadata.json"} <= set(names):
-        return "keras", "config.json and metadata.json in the archive"
-    if "schema.json" in names:
-        return "skops", "schema.json in the archive"
-    raise BadInput(f"{safe(str(path))} is a zip archive of no known model", code="unknown-format")
-
-
-def _protobuf(path: Path, head: bytes) -> tuple[str, str]:
-    from modelkit.model import wire
-    from modelkit.model.files import mapped
-
-    # ModelProto: ir_version (1, varint), graph (7), opset_import (8); all must be there.
-    try:
-        data = mapped(path)
-        kinds = {(number, kind) for number, kind, *_ in wire.fields(data, 0, len(data))}
-    except wire.Malformed:
-        kinds = set()
-    if {(1, 0), (7, 2), (8, 2)} <= kinds:
-        return "onnx", "an ONNX ModelProto"
-    if kinds and {number for number, _ in kinds} <= {1, 2, 3, 4, 5} and (1, 2) in kinds:
-        return "frozen-graph", "a TensorFlow GraphDef"
+def _unknown(path: Path, head: bytes) -> Detected:
+    if path.suffix == ".onnx" or begins_like_onnx(path):
+        # The reader of ONNX files says where it breaks off.
+        return Detected("onnx", "its name" if path.suffix == ".onnx" else "its first fields")
+    hint = f"convertible are: {convertible()}"
+    if path.name == "config.json" or path.name.endswith(".index.json"):
+        hint = f"name the folder that holds it: {safe(str(path.parent))}"
     raise BadInput(
         f"{safe(str(path))} is not a model of a known format",
-        cause=f"it looks like {looks_like(head)}",
-        hint="`modelkit convert --list` shows what is recognised, and how",
+        cause=f"it looks like {looks_like(head)}; it begins with {safe(repr(head[:16]))}",
+        hint=hint,
         code="unknown-format",
     )
 
@@ -128,15 +159,27 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file of at most 64 MB.
 
     Raises:
-        BadInput: too large, not JSON, or not an object.
+        BadInput: missing, too large, not JSON, or not an object.
     """
+    value = _parsed(path)
+    if not isinstance(value, dict):
+        raise BadInput(f"{safe(str(path))} is not a JSON object")
+    return value
+
+
+def read_json_list(path: Path) -> list[dict[str, Any]]:
+    """The list of objects in a JSON file of at most 64 MB; errors as :func:`read_json`."""
+    value = _parsed(path)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise BadInput(f"{safe(str(path))} is not a JSON list of objects")
+    return value
+
+
+def _parsed(path: Path) -> Any:
     shown = safe(str(path))
     if regular_file(path).stat().st_size > _LARGEST_JSON:
         raise BadInput(f"{shown} is too large for a configuration")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{shown} is not JSON", cause=safe(str(error), 200)) from None
-    if not isinstance(value, dict):
-        raise BadInput(f"{shown} is not a JSON object")
-    return value

@@ -1,129 +1,227 @@
-"""From a torch module to ONNX: by graph capture, else by tracing.
+"""From a torch module to ONNX: by graph capture, else by tracing, else with fixed axes.
 
-Both exporters are needed: each handles modules the other refuses or gets wrong, and only the
-parity check that follows tells which is right (torch 2.13: dynamo=True wants opset >= 18, asking
-for less silently gives 18; tracing bakes Python loops and branches in).
+Both exporters are needed: each handles modules that the other refuses or gets wrong, and only the
+parity check that follows tells which is right.  With torch 2.13 graph capture writes opset 18 and
+newer (asked for 7 to 16 it silently gives 18); tracing bakes Python loops and branches in.
 """
 
 import inspect
 import logging
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import torch
 
-from modelkit.convert.source import Options, Route
-from modelkit.errors import Unsupported
+from modelkit.convert.export_errors import explained
+from modelkit.convert.source import Route
+from modelkit.errors import BadInput, Unsupported
 from modelkit.model import InputSpec, Model, load
 from modelkit.runtime.session import Feeds, Run
 from modelkit.safe import safe
 
-DYNAMO_OPSET = 20
+CAPTURE_OPSET = 20
 TRACE_OPSET = 17
-_OLDEST_DYNAMO = 18
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-# Part of the exporter's text to what the user can do.
-_ADVICE = (
-    (
-        "GuardOnDataDependent",
-        "a branch depends on a tensor's value: use torch.where",
-    ),
-    (
-        "Could not guard on data-dependent",
-        "a branch depends on a tensor's value: use torch.where",
-    ),
-    ("conflicts between user-specified", "an axis named as dynamic is fixed by the module"),
-    ("Constraints violated", "an axis named as dynamic is fixed by the module"),
-    ("UnsupportedOperatorError", "an operator has no ONNX form: replace it in the module"),
-    ("No ONNX function found", "an operator has no ONNX form: replace it in the module"),
-)
+_CAPTURE_OPSETS = range(18, 24)
+_TRACE_OPSETS = range(9, 21)
+_LOGGERS = ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 def routes(
     module: torch.nn.Module,
+    specs: tuple[InputSpec, ...],
+    outputs: Sequence[str],
+    samples: Sequence[torch.Tensor],
+    opset: int | None = None,
+) -> tuple[Route, ...]:
+    """Ways to ONNX, best first: both exporters, then both without dynamic axes.
+
+    ``samples`` are example inputs in the order of ``specs``; dynamic axes of at least two in them
+    (one row would be taken as fixed).  The exporters write the opset nearest to ``opset``.
+    """
+    fixed = tuple(
+        replace(spec, shape=tuple(sample.shape))
+        for spec, sample in zip(specs, samples, strict=True)
+    )
+    shown = ", ".join(f"{spec.name}{list(spec.shape)}" for spec in fixed)
+    note = f"the axes are fixed, dynamic ones did not survive export: {shown}"
+    script = isinstance(module, torch.jit.ScriptModule)
+
+    def capture(inputs: tuple[InputSpec, ...]) -> Callable[[], Model]:
+        return lambda: captured(module, inputs, outputs, samples, opset)
+
+    def trace(inputs: tuple[InputSpec, ...]) -> Callable[[], Model]:
+        return lambda: traced(module, inputs, outputs, samples, opset)
+
+    found = [] if script else [Route("graph capture", capture(specs))]
+    found.append(Route("tracing", trace(specs)))
+    if fixed != specs:
+        if not script:
+            found.append(Route("graph capture, fixed axes", capture(fixed), fixed, note))
+        found.append(Route("tracing, fixed axes", trace(fixed), fixed, note))
+    return tuple(found)
+
+
+def captured(
+    module: torch.nn.Module,
     specs: Sequence[InputSpec],
     outputs: Sequence[str],
-    options: Options,
     samples: Sequence[torch.Tensor],
-) -> tuple[Route, ...]:
-    """Both exporters, graph capture first where the module allows it.
+    opset: int | None = None,
+) -> Model:
+    """Export by graph capture; the model goes from memory to our own writer.
 
-    ``samples`` are example inputs with at least two rows (one row would be taken as fixed).
+    Raises:
+        Unsupported: the exporter refused; the text says what, where and what to do.
     """
-    opset = options.opset
+    with _quiet(), _explaining("graph capture"):
+        program = torch.onnx.export(
+            module,
+            tuple(samples),
+            dynamo=True,
+            opset_version=_nearest(opset, CAPTURE_OPSET, _CAPTURE_OPSETS),
+            input_names=[spec.name for spec in specs],
+            output_names=list(outputs),
+            dynamic_shapes=_dynamic_shapes(module, specs),
+            verbose=False,
+        )
+    return _model_of(program)
 
-    def captured() -> Model:
-        if opset is not None and opset < _OLDEST_DYNAMO:
-            raise Unsupported(f"graph capture writes opset {_OLDEST_DYNAMO} and newer, not {opset}")
-        with _quiet(), _exporting("graph capture"):
-            program = torch.onnx.export(
-                module,
-                tuple(samples),
-                dynamo=True,
-                opset_version=opset or DYNAMO_OPSET,
-                input_names=[spec.name for spec in specs],
-                output_names=list(outputs),
-                dynamic_shapes=_dynamic_shapes(module, specs),
-                verbose=False,
-            )
-        assert program is not None
-        return _reread(program.save, opset)
 
-    def traced() -> Model:
-        axes = {spec.name: _axes(spec) for spec in specs}
+def exported(
+    program: "torch.export.ExportedProgram",
+    specs: Sequence[InputSpec],
+    outputs: Sequence[str],
+    opset: int | None = None,
+) -> Model:
+    """Translate an exported program, whose axes keep what it says.  Raises as :func:`captured`."""
+    with _quiet(), _explaining("graph capture"):
+        translated = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=_nearest(opset, CAPTURE_OPSET, _CAPTURE_OPSETS),
+            input_names=[spec.name for spec in specs],
+            output_names=list(outputs),
+            verbose=False,
+        )
+    return _model_of(translated)
 
-        def write(path: str) -> None:
-            with _quiet(), _exporting("tracing"):
-                torch.onnx.export(
-                    module,
-                    tuple(samples),
-                    path,
-                    dynamo=False,
-                    opset_version=opset or TRACE_OPSET,
-                    input_names=[spec.name for spec in specs],
-                    output_names=list(outputs),
-                    dynamic_axes={name: found for name, found in axes.items() if found},
-                )
 
-        return _reread(write, opset)
+def _model_of(program: Any) -> Model:
+    model = getattr(program, "model", None)
+    if not isinstance(model, ir.Model):
+        raise Unsupported("torch's graph capture gave no model", code="export-failed")
+    return model
 
-    tracing = Route("tracing", traced)
-    if isinstance(module, torch.jit.ScriptModule):
-        return (tracing,)
-    return (Route("graph capture", captured), tracing)
+
+def traced(
+    module: torch.nn.Module,
+    specs: Sequence[InputSpec],
+    outputs: Sequence[str],
+    samples: Sequence[torch.Tensor],
+    opset: int | None = None,
+) -> Model:
+    """Export by tracing.  Raises as :func:`captured`."""
+    axes = {
+        spec.name: {axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
+        for spec in specs
+    }
+    folder = TemporaryDirectory(prefix="modelkit-export-")
+    path = Path(folder.name) / "model.onnx"
+    with _quiet(), _explaining("tracing"):
+        torch.onnx.export(
+            module,
+            tuple(samples),
+            str(path),
+            dynamo=False,
+            opset_version=_nearest(opset, TRACE_OPSET, _TRACE_OPSETS),
+            input_names=[spec.name for spec in specs],
+            output_names=list(outputs),
+            dynamic_axes={name: found for name, found in axes.items() if found},
+        )
+    model = load(path)
+    # Its weights are mapped from the folder, which goes when the model goes.
+    model.meta["modelkit.folder"] = folder
+    _name_axes(model, specs)
+    return model
 
 
 def reference(module: torch.nn.Module, specs: Sequence[InputSpec], names: Sequence[str]) -> Run:
-    """The module itself, eagerly, as a function of arrays; outputs are named ``names``."""
+    """The module itself, eagerly, as a function of arrays; outputs are named ``names``.
+
+    Raises (when run):
+        BadInput: the module does not run on these inputs.
+    """
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
-        tensors = [torch.from_numpy(np.ascontiguousarray(feeds[spec.name])) for spec in specs]
-        with torch.no_grad():
-            values = flat(module(*tensors))
-        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
+        tensors = [torch.from_numpy(np.array(feeds[spec.name])) for spec in specs]
+        values = evaluate(module, tensors)
+        return {name: _array(value) for name, value in zip(names, values.values(), strict=True)}
 
     return run
 
 
-def flat(value: Any) -> list[torch.Tensor]:
-    """The tensors of a module's result, in order."""
+def evaluate(module: torch.nn.Module, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors that a module gives, by name, without gradients.
+
+    Raises:
+        BadInput: it raised; the cause says what and in which line of its code.
+    """
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return named_outputs(module(*tensors))
+    except Exception as error:  # any code of the user's
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise BadInput(
+            f"the module does not run on inputs of shape {shapes}",
+            cause=safe(" ".join(f"{type(error).__name__}: {error}".split()), 300),
+            code="does-not-run",
+        ) from None
+
+
+def named_outputs(value: Any, name: str = "") -> dict[str, torch.Tensor]:
+    """The tensors in a module's result, flat and in order.
+
+    Names are the keys of mappings and named tuples, joined by "_"; "output" and a number for the
+    rest.  None is left out, as the exporters do.
+    """
     if isinstance(value, torch.Tensor):
-        return [value]
+        return {name or "output": value}
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    found: dict[str, torch.Tensor] = {}
     if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [tensor for part in value for tensor in flat(part)]
-    return []
+        for key, part in value.items():
+            found |= named_outputs(part, f"{name}_{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        alone = len(value) == 1 and not name
+        for index, part in enumerate(value):
+            found |= named_outputs(part, "" if alone else f"{name or 'output'}_{index}")
+    return found
 
 
-def _dynamic_shapes(module: torch.nn.Module, specs: Sequence[InputSpec]) -> tuple[Any, ...]:
+def _array(value: torch.Tensor) -> np.ndarray:
+    if value.dtype == torch.bfloat16:
+        raise BadInput("the module gives bfloat16", hint="cast its outputs to float32")
+    found: np.ndarray = value.detach().cpu().resolve_conj().resolve_neg().numpy()
+    return found
+
+
+def _nearest(opset: int | None, default: int, written: range) -> int:
+    if opset is None:
+        return default
+    return min(max(opset, written.start), written.stop - 1)
+
+
+def _dynamic_shapes(module: torch.nn.Module, specs: Sequence[InputSpec]) -> tuple[Any, ...] | None:
     named: dict[str, Any] = {}
     shapes = tuple(
         {
@@ -134,57 +232,41 @@ def _dynamic_shapes(module: torch.nn.Module, specs: Sequence[InputSpec]) -> tupl
         or None
         for spec in specs
     )
+    if not named:
+        return None
     kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
     # A forward(*values) has one argument, a tuple.
     return (shapes,) if kinds == [inspect.Parameter.VAR_POSITIONAL] else shapes
 
 
-def _axes(spec: InputSpec) -> dict[int, str]:
-    return {axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
-
-
-def _reread(write: Callable[[str], object], opset: int | None) -> Model:
-    """What the exporter writes, read by our own reader; weights stay mapped while we need them."""
-    folder = TemporaryDirectory(prefix="modelkit-export-")
-    path = Path(folder.name) / "model.onnx"
-    write(str(path))
-    model = load(path)
-    # The mapped weights outlive the folder where the system allows it; else it stays until exit.
-    model.meta["modelkit.folder"] = folder
-    found = model.graph.opset_imports.get("", 0)
-    if opset is not None and found != opset:
-        raise Unsupported(f"the exporter wrote opset {found}, not {opset}")
-    return model
+def _name_axes(model: Model, specs: Sequence[InputSpec]) -> None:
+    """Tracing invents a name for every dynamic axis of an output; unknown is more honest."""
+    known = {dim for spec in specs for dim in spec.shape if isinstance(dim, str)}
+    for value in model.graph.outputs:
+        if value.shape is not None:
+            dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+            value.shape = ir.Shape(
+                [dim if isinstance(dim, int) or dim in known else None for dim in dims]
+            )
 
 
 @contextmanager
-def _exporting(route: str) -> Iterator[None]:
+def _explaining(route: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        text = _ANSI.sub("", f"{type(root).__name__}: {root}").strip()
-        first = text.splitlines()[0] if text else type(root).__name__
-        hint = next((advice for sign, advice in _ADVICE if sign in text), "see the cause")
-        raise Unsupported(
-            f"torch could not export the module by {route}",
-            cause=safe(first, 400),
-            hint=hint,
-            code="export-failed",
-        ) from None
+    except Exception as error:  # the exporters raise anything, of their own and of others
+        raise explained(error, route) from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' chatter out of the log."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    """Keep the exporters' chatter away from the terminal."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,22 +1,32 @@
-"""PyTorch: a module made by a factory, weights for it, a pickled torch.nn module, TorchScript."""
+"""PyTorch: a factory with weights, a pickled torch.nn module, TorchScript, exported programs."""
 
-import importlib
 import inspect
 import math
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from modelkit.convert.export_torch import flat, reference, routes
+from modelkit.convert import torch_files
+from modelkit.convert.export_torch import evaluate, reference, routes
+from modelkit.convert.factory import build
+from modelkit.convert.input_shapes import Asked, parse
+from modelkit.convert.program import open_program
 from modelkit.convert.source import Options, Source
-from modelkit.errors import BadInput, UsageError
+from modelkit.errors import BadInput, ModelkitError, UsageError
 from modelkit.model import InputSpec
 from modelkit.safe import safe
 
-_PLAIN_MODULES = ("torch.nn.modules.", "collections.OrderedDict", "torch._utils.")
+# Where training loops keep the weights inside a checkpoint.
+_WEIGHT_KEYS = ("state_dict", "model_state_dict", "model", "module", "ema")
+# What wrappers put before the name of every weight.
+_WRAPPERS = ("module.", "_orig_mod.")
+# Free axes in the example: 5, 6, ... times one of these, the first that the module takes.
+_SCALES = (1, 8, 32)
+_FREE_LENGTH = 5
+_FREE_BATCH = 2
 
 
 def open_model(path: Path | None, name: str, options: Options) -> Source:
@@ -28,209 +38,191 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
     """
     if options.threads:
         torch.set_num_threads(options.threads)
-    module = _module(path, name, options).eval()
-    specs = _specs(module, options)
-    samples = [_sample(spec) for spec in specs]
-    names = _output_names(module, samples)
+    if name == "pt2" and path is not None:
+        return open_program(path, options)
+    module = _module(path, name, options)
+    asked = _asked(module, options)
+    specs = tuple(_bounded(one.spec, module) for one in asked)
+    samples, names = _example(module, asked, specs)
     return Source(
-        {"torchscript": "TorchScript"}.get(name, "PyTorch"),
+        "TorchScript" if name == "torchscript" else "PyTorch",
         reference(module, specs, names),
         specs,
-        routes(module, specs, names, options, samples),
+        routes(module, specs, names, samples, options.opset),
     )
 
 
 def _module(path: Path | None, name: str, options: Options) -> torch.nn.Module:
-    if name == "torchscript":
-        assert path is not None
-        return _loaded(path, lambda: torch.jit.load(str(path), map_location="cpu"))
+    if name == "torchscript" and path is not None:
+        script = torch_files.read_script(path)
+        # A frozen script has no mode to change.
+        return script.eval() if hasattr(script, "training") else script
+    held: Any = {}
+    if path is not None:
+        trust = options.trust_source
+        held = (
+            torch_files.read_safetensors(path)
+            if name == "safetensors"
+            else torch_files.read_checkpoint(path, trust=trust)
+        )
     if options.model is None:
-        assert path is not None
-        return _pickled(path, name, options)
-    module = _factory(options.model)()
+        if isinstance(held, torch.nn.Module):
+            return held.eval()
+        raise UsageError(
+            f"{safe(str(path))} holds weights without code",
+            hint="add --model module:function, a Python function that builds the module",
+            code="model-missing",
+        )
+    module = build(options.model)
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"{safe(options.model)} made {type(module).__name__}, no torch module")
     if path is not None:
-        _fill(module, _weights(path, name), path)
-    return module
+        _fill(module, _weights(held, path), path)
+    return module.eval()
 
 
-def _factory(text: str) -> Callable[[], Any]:
-    """The function behind "package.module:function"; the working folder comes first."""
-    module_name, colon, function = text.partition(":")
-    if not (module_name and colon and function):
-        raise UsageError(f"--model {safe(text)} is not module:factory")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        made = getattr(importlib.import_module(module_name), function, None)
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"there is no Python module '{safe(module_name)}'",
-            cause=str(error),
-            hint="run from the folder that holds it, or install it",
-        ) from None
-    finally:
-        sys.path.pop(0)
-    if not callable(made):
-        raise UsageError(f"module '{safe(module_name)}' has no function '{safe(function)}'")
-    found: Callable[[], Any] = made
-    return found
-
-
-def _weights(path: Path, name: str) -> dict[str, torch.Tensor]:
-    if name == "safetensors":
-        from safetensors.torch import load_file
-
-        found: dict[str, torch.Tensor] = _loaded(path, lambda: load_file(str(path)))
-        return found
-    value = _loaded(path, lambda: torch.load(str(path), map_location="cpu", weights_only=True))
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(value, dict) and isinstance(value.get(key), dict):
-            value = value[key]
-    if not isinstance(value, dict) or not all(
-        isinstance(tensor, torch.Tensor) for tensor in value.values()
-    ):
-        raise BadInput(f"{safe(str(path))} holds no state_dict")
-    return value
+def _weights(held: Any, path: Path) -> dict[str, torch.Tensor]:
+    if isinstance(held, torch.nn.Module):
+        held = held.state_dict()
+    for key in _WEIGHT_KEYS:
+        if isinstance(held, dict) and isinstance(held.get(key), dict):
+            held = held[key]
+    if not isinstance(held, dict) or not held:
+        raise BadInput(f"{safe(str(path))} holds {type(held).__name__}, no state_dict")
+    weights = {str(key): value for key, value in held.items()}
+    for prefix in _WRAPPERS:
+        if all(key.startswith(prefix) for key in weights):
+            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    return weights
 
 
 def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
     try:
         module.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise BadInput(
             f"the weights in {safe(str(path))} do not fit the module",
             cause=safe(" ".join(str(error).split()), 500),
-            hint="is it the factory of this checkpoint?",
+            hint="is it the function that built the model of this checkpoint?",
+            code="weights-differ",
         ) from None
 
 
-def _pickled(path: Path, name: str, options: Options) -> torch.nn.Module:
-    """A whole module; only torch.nn classes are made without trust."""
-    shown = safe(str(path))
-    if name == "safetensors":
-        raise UsageError(
-            f"{shown} holds weights without code",
-            hint="add --model module:factory, a function that builds the module",
-        )
-    globals_used = _loaded(
-        path, lambda: torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    )
-    foreign = [g for g in globals_used if not g.startswith(_PLAIN_MODULES)]
-    if foreign and not options.trust_source:
-        raise BadInput(
-            f"{shown} would run code of {safe(foreign[0], 80)} while loading",
-            cause="a pickle can run anything; only torch.nn classes are loaded unasked",
-            hint="if you trust it, add --trust-source; else give its state_dict and --model",
-            code="untrusted",
-        )
-    if options.trust_source:
-        value = _loaded(path, lambda: torch.load(str(path), "cpu", weights_only=False))
-    else:
-        classes = [_class(g) for g in globals_used]
-        with torch.serialization.safe_globals(classes):
-            value = _loaded(path, lambda: torch.load(str(path), "cpu", weights_only=True))
-    if isinstance(value, torch.nn.Module):
-        return value
+def _asked(module: torch.nn.Module, options: Options) -> tuple[Asked, ...]:
+    if options.input_shape:
+        return parse(options.input_shape)
+    names = _arguments(module)
+    wanted = [f"--input-shape {safe(name)}:{_hint(module, name)}" for name in names]
     raise UsageError(
-        f"{shown} holds {type(value).__name__}, weights without code",
-        hint="add --model module:factory, a function that builds the module",
+        "the shapes of the inputs are not in the file",
+        cause=f"the module takes {', '.join(safe(name) for name in names)}",
+        hint=f"add {' '.join(wanted)}",
+        code="input-shape",
     )
 
 
-def _class(name: str) -> Any:
-    module, _, attribute = name.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
+def _bounded(spec: InputSpec, module: torch.nn.Module) -> InputSpec:
+    """Token ids stay below the rows of the smallest table of the module."""
+    if spec.role == "mask":
+        return replace(spec, low=0.0, high=1.0)
+    tables = [int(w.shape[0]) for w in _tables(module)]
+    if spec.role not in ("ids", "token_types") or not tables:
+        return spec
+    return replace(spec, low=0.0, high=float(min(tables) - 1))
 
 
-def _loaded(path: Path, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except (RuntimeError, ValueError, EOFError, OSError, AttributeError) as error:
-        raise _unreadable(path, error) from None
-    except Exception as error:
-        # torch and safetensors raise private exception types on broken files.
-        if type(error).__module__.split(".")[0] in ("_pickle", "pickle", "safetensors_rust"):
-            raise _unreadable(path, error) from None
-        raise
-
-
-def _unreadable(path: Path, error: Exception) -> BadInput:
-    return BadInput(
-        f"{safe(str(path))} could not be loaded by torch",
-        cause=safe(str(error).strip().splitlines()[0] if str(error).strip() else repr(error), 300),
-        hint="is the file whole, and of the kind its name says?",
+def _example(
+    module: torch.nn.Module, asked: tuple[Asked, ...], specs: tuple[InputSpec, ...]
+) -> tuple[list[torch.Tensor], list[str]]:
+    """Inputs on which the module runs, and the names of its outputs."""
+    failure: ModelkitError | None = None
+    generator = torch.Generator().manual_seed(0)
+    for scale in _SCALES:
+        lengths = dict(_lengths(asked, scale))
+        samples = [_sample(spec, lengths, generator) for spec in specs]
+        try:
+            outputs = evaluate(module, samples)
+        except ModelkitError as error:
+            failure = failure or error
+            continue
+        if not outputs:
+            raise BadInput("the module gives no tensors")
+        return samples, list(outputs)
+    assert failure is not None
+    raise UsageError(
+        failure.message,
+        cause=failure.cause,
+        hint="check --input-shape: names, order, lengths and types of "
+        + ", ".join(safe(name) for name in _arguments(module)),
+        code="input-shape",
     )
 
 
-def _specs(module: torch.nn.Module, options: Options) -> tuple[InputSpec, ...]:
-    if not options.input_shape:
-        name = _first_argument(module)
-        raise UsageError(
-            "the shapes of the inputs are not in the file",
-            hint=f"add --input-shape {name}:{_hint(module)}",
-            code="input-shape",
-        )
-    return tuple(_spec(text) for text in options.input_shape)
+def _lengths(asked: tuple[Asked, ...], scale: int) -> Iterator[tuple[str, int]]:
+    """A length for each dynamic axis: as asked, else one of its own."""
+    free = 0
+    given = {
+        dim: length
+        for one in asked
+        for dim, length in zip(one.spec.shape, one.lengths, strict=True)
+        if isinstance(dim, str) and length
+    }
+    yield from given.items()
+    seen = set(given)
+    for one in asked:
+        for axis, dim in enumerate(one.spec.shape):
+            if isinstance(dim, str) and dim not in seen:
+                seen.add(dim)
+                free += axis > 0
+                yield dim, (_FREE_LENGTH + free - 1) * scale if axis else _FREE_BATCH
 
 
-def _spec(text: str) -> InputSpec:
-    """``NAME:2,3,224,224[:float32]``; a word in place of a length names a dynamic axis."""
-    name, _, rest = text.partition(":")
-    dims, _, dtype = rest.partition(":")
-    parts = [part.strip() for part in dims.split(",") if part.strip()]
-    if not name or not parts:
-        raise UsageError(
-            f"--input-shape {safe(text)} is not NAME:DIM,DIM[:TYPE]",
-            hint="write it as --input-shape x:batch,3,224,224",
-        )
-    shape = tuple(int(part) if part.isdecimal() else part for part in parts)
-    kind = dtype or "float32"
-    if not hasattr(torch, kind):
-        raise UsageError(f"--input-shape {safe(text)}: no type is called '{safe(kind)}'")
-    # A leading number is the size of a sample; the axis itself is the batch.
-    if isinstance(shape[0], int) and len(shape) > 1:
-        shape = ("batch", *shape[1:])
-    role = "ids" if "int" in kind else ("pixels" if len(shape) == 4 else "float")
-    return InputSpec(name, kind, shape, role)
-
-
-def _sample(spec: InputSpec) -> torch.Tensor:
-    shape = [dim if isinstance(dim, int) else 3 + axis for axis, dim in enumerate(spec.shape)]
+def _sample(spec: InputSpec, lengths: dict[str, int], generator: torch.Generator) -> torch.Tensor:
+    shape = [dim if isinstance(dim, int) else lengths[dim] for dim in spec.shape]
     kind = getattr(torch, spec.dtype)
     if kind.is_floating_point:
-        return torch.randn(shape, dtype=kind)
-    return torch.randint(0, 2, shape).to(kind)
+        return torch.randn(shape, generator=generator).to(kind)
+    if spec.role == "mask":
+        return torch.ones(shape, dtype=kind)
+    if spec.role == "positions":
+        return torch.arange(shape[-1]).expand(shape).to(kind)
+    high = 2 if spec.high is None else int(spec.high) + 1
+    return torch.randint(0, max(high, 1), shape, generator=generator).to(kind)
 
 
-def _output_names(module: torch.nn.Module, samples: list[torch.Tensor]) -> list[str]:
-    try:
-        with torch.no_grad():
-            count = len(flat(module(*samples)))
-    except Exception as error:
-        raise UsageError(
-            "the module does not run on inputs of these shapes",
-            cause=safe(str(error).strip().splitlines()[0], 300),
-            hint="check --input-shape: names, order, lengths and types",
-            code="input-shape",
-        ) from None
-    return ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
-
-
-def _first_argument(module: torch.nn.Module) -> str:
+def _arguments(module: torch.nn.Module) -> list[str]:
+    """Names of the inputs that have no default."""
     if isinstance(module, torch.jit.ScriptModule):
-        names = [value.debugName() for value in module.graph.inputs()][1:]
-        return names[0].split(".")[0] if names else "x"
-    return next(iter(inspect.signature(module.forward).parameters), "x")
+        # The first is the module itself; a trace numbers names it has seen before.
+        values = [value.debugName() for value in module.graph.inputs()][1:]
+        return [value.split(".")[0] for value in values] or ["x"]
+    parameters = inspect.signature(module.forward).parameters.values()
+    named = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    return named or ["x"]
 
 
-def _hint(module: torch.nn.Module) -> str:
-    """A shape that the first layer would take."""
-    for _, weight in module.named_parameters():
+def _tables(module: torch.nn.Module) -> list[torch.Tensor]:
+    found = []
+    for part in module.modules():
+        kind = getattr(part, "original_name", type(part).__name__)
+        weight = getattr(part, "weight", None)
+        if kind in ("Embedding", "EmbeddingBag") and isinstance(weight, torch.Tensor):
+            found.append(weight)
+    return found
+
+
+def _hint(module: torch.nn.Module, name: str) -> str:
+    """A shape that the first layer with weights would take."""
+    if "mask" in name or "type_ids" in name:
+        return "batch,sequence:int64"
+    tables = {table.data_ptr() for table in _tables(module)}
+    for weight in module.parameters():
+        if weight.data_ptr() in tables:
+            return "batch,sequence:int64"
         if weight.ndim == 4:
             return f"batch,{weight.shape[1]},224,224"
         if weight.ndim == 2:
             return f"batch,{weight.shape[1]}"
         if weight.ndim == 3:
             return f"batch,{weight.shape[1]},{max(64, math.prod(weight.shape[2:]))}"
-    return "batch,DIM"
+    return "batch,LENGTH"

@@ -1,7 +1,7 @@
 """What every framework's file gives: a function to trust, and ways to ONNX."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelkit.model import InputSpec, Model
@@ -10,7 +10,16 @@ from modelkit.runtime.session import Run
 
 @dataclass(frozen=True)
 class Options:
-    """What the user said about a source."""
+    """What the user said about a source.
+
+    Attributes:
+        model: "package.module:function" that builds the torch module.
+        input_shape: texts of :mod:`modelkit.convert.input_shapes`.
+        opset: of the result; None leaves it to the exporter.
+        task: a key of ``from_transformers.TASKS``.
+        trust_source: files that run code while loading are loaded.
+        threads: of the framework; 0 leaves its default.
+    """
 
     model: str | None = None
     input_shape: tuple[str, ...] = ()
@@ -22,10 +31,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Route:
-    """One way to ONNX: ``export`` gives a model or raises a ModelkitError saying why not."""
+    """One way to ONNX: ``export`` gives a model or raises a ModelkitError saying why not.
+
+    ``inputs`` replaces the source's where this way gives less (fixed axes); ``note`` then says so.
+    """
 
     name: str
     export: Callable[[], Model]
+    inputs: tuple[InputSpec, ...] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,7 @@ class Source:
     """A loaded model of some framework.
 
     Attributes:
-        reference: runs the framework itself on arrays; None for ONNX.
+        reference: runs the framework itself, eagerly, on arrays; None for ONNX.
         routes: ways to ONNX, best first.
         files: to be copied beside the result (tokenizer, labels).
     """
@@ -43,4 +57,4 @@ class Source:
     inputs: tuple[InputSpec, ...]
     routes: Sequence[Route]
     files: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,110 @@
+"""Try the ways to ONNX one after the other; the first whose result is proven right is written."""
+
+from pathlib import Path
+
+from modelkit import progress
+from modelkit.convert.source import Route, Source
+from modelkit.deliver import Delivery, Terms, deliver
+from modelkit.errors import BadInput, CheckFailed, ModelkitError, Unsupported
+from modelkit.model import Model, add_step, strip_debug, write_inputs
+from modelkit.passes.convert_opset import convert_opset
+from modelkit.reports import Attempt
+from modelkit.safe import safe
+
+# A parity failure says more about a model than an exporter's refusal.
+_TELLING = ("outputs-differ", "training-mode")
+
+
+def first_right(
+    loaded: Source,
+    source: str,
+    target: Path,
+    terms: Terms,
+    *,
+    recipe: dict[str, object],
+    digest: str,
+    opset: int | None,
+) -> tuple[Delivery, Model, tuple[Attempt, ...], tuple[str, ...]]:
+    """Export, compare and write.
+
+    Returns:
+        the delivery, the model written, every attempt in order, and notes on what was lost.
+
+    Raises:
+        CheckFailed, Unsupported, BadInput: no way led to a right result; nothing was written.
+    """
+    attempts: list[Attempt] = []
+    failures: list[ModelkitError] = []
+    proven = "verified" if terms.verify else "not verified"
+    for route in loaded.routes:
+        progress.step(f"export by {route.name}")
+        try:
+            model = _exported(route, loaded, opset)
+            decisions = [f"{a.route}: {a.outcome}" for a in attempts] + [f"{route.name}: {proven}"]
+            add_step(model, "convert", recipe, digest, decisions)
+            delivery = deliver(
+                model,
+                target,
+                terms,
+                step="convert",
+                source=Path(source) if loaded.reference is None else None,
+                reference=loaded.reference,
+                specs=route.inputs or loaded.inputs,
+                gated=False,
+            )
+        except (CheckFailed, Unsupported, BadInput) as error:
+            failures.append(error)
+            attempts.append(Attempt(route.name, f"refused: {_reason(error)}"))
+            continue
+        attempts.append(Attempt(route.name, proven))
+        return delivery, model, tuple(attempts), (route.note,) if route.note else ()
+    raise _no_way(source, failures, attempts)
+
+
+def _exported(route: Route, loaded: Source, opset: int | None) -> Model:
+    model = route.export()
+    strip_debug(model)
+    refuse_training(model)
+    if opset is not None:
+        convert_opset(model, opset)
+    inputs = route.inputs or loaded.inputs
+    if inputs:
+        write_inputs(model, inputs)
+    return model
+
+
+def refuse_training(model: Model) -> None:
+    """Refuse a graph with operators in training mode: it changes from run to run.
+
+    Raises:
+        CheckFailed: naming the node.
+    """
+    for node in model.graph.all_nodes():
+        training = node.attributes.get_int("training_mode", 0) != 0
+        dropped = node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None
+        if dropped:
+            held = node.inputs[2].const_value if node.inputs[2] else None
+            training = held is None or bool(held.numpy().any())
+        if node.op_type in ("BatchNormalization", "Dropout") and training:
+            raise CheckFailed(
+                f"{node.op_type} '{safe(node.name or '')}' is in training mode",
+                cause="its outputs would change from run to run",
+                hint="call eval() on the module before it is saved, or in the function",
+                code="training-mode",
+            )
+
+
+def _reason(error: ModelkitError) -> str:
+    return f"{error.message}: {error.cause}" if error.cause else error.message
+
+
+def _no_way(source: str, failures: list[ModelkitError], attempts: list[Attempt]) -> ModelkitError:
+    telling = next((f for f in failures if f.code in _TELLING), failures[0])
+    if len(failures) == 1:
+        return telling
+    return type(telling)(
+        f"{safe(source)} could not be converted: {telling.message}",
+        cause="; ".join(f"{attempt.route} {attempt.outcome}" for attempt in attempts),
+        hint=telling.hint,
+        code=telling.code,
+    )

@@ -1,0 +1,68 @@
+"""The support table: every format that is recognised, and the file that converts it."""
+
+from typing import NamedTuple
+
+_TORCH = ("modelkit.convert.from_torch", "torch", "torch")
+_HF = ("modelkit.convert.from_transformers", "transformers", "hf")
+_ST = ("modelkit.convert.from_sentence_transformers", "transformers", "hf")
+
+
+class Framework(NamedTuple):
+    """One row: ``module`` has ``open_model``; it is "" while the format is only recognised.
+
+    ``detects`` says what the format is recognised by, ``needs`` the library that ``module``
+    imports, ``extra`` what installs it.
+    """
+
+    name: str
+    detects: str
+    module: str = ""
+    needs: str = ""
+    extra: str = ""
+
+
+FRAMEWORKS: dict[str, Framework] = {
+    "onnx": Framework("ONNX", "ir_version, graph and opset_import", "modelkit.convert.from_onnx"),
+    "sentence-transformers": Framework("sentence-transformers folder", "modules.json", *_ST),
+    "transformers": Framework("Hugging Face folder", "config.json with a model_type", *_HF),
+    "torch": Framework("PyTorch", "data.pkl in a zip archive", *_TORCH),
+    "torch-legacy": Framework("PyTorch before 1.6", "the magic number of torch.save", *_TORCH),
+    "safetensors": Framework("safetensors", "its header", *_TORCH),
+    "torchscript": Framework("TorchScript", "code/ and data.pkl in a zip archive", *_TORCH),
+    "pt2": Framework("torch.export program", "models/model.json in a zip archive", *_TORCH),
+    "saved-model": Framework("TensorFlow SavedModel", "saved_model.pb"),
+    "frozen-graph": Framework("TensorFlow GraphDef", "its node messages"),
+    "meta-graph": Framework("TensorFlow 1 checkpoint", "its MetaGraphDef fields"),
+    "tflite": Framework("TensorFlow Lite", "TFL3 at byte 4"),
+    "keras": Framework("Keras 3", "config.json and metadata.json in a zip archive"),
+    "keras-h5": Framework("Keras HDF5", "the HDF5 signature"),
+    "sklearn-pickle": Framework("scikit-learn pickle", "the modules its pickle names"),
+    "xgboost-pickle": Framework("XGBoost pickle", "the modules its pickle names"),
+    "lightgbm-pickle": Framework("LightGBM pickle", "the modules its pickle names"),
+    "catboost-pickle": Framework("CatBoost pickle", "the modules its pickle names"),
+    "pickle": Framework("Python pickle", "its first opcode, also compressed"),
+    "skops": Framework("scikit-learn (skops)", "schema.json in a zip archive"),
+    "xgboost": Framework("XGBoost", "the learner key, as JSON or UBJSON"),
+    "lightgbm": Framework("LightGBM", "tree and version, as text"),
+    "catboost": Framework("CatBoost", "CBM1 or features_info"),
+    "libsvm": Framework("LibSVM", "svm_type"),
+    "spark": Framework("Spark ML", "metadata/part-* of org.apache.spark.ml"),
+    "paddle": Framework("PaddlePaddle", "*.pdiparams, pir JSON or ProgramDesc"),
+    "coreml": Framework("Core ML", "its fields, or Manifest.json and Data/"),
+    "mxnet": Framework("MXNet", "*-symbol.json or the magic number of *.params"),
+    "mindir": Framework("MindSpore MindIR", "MindSpore in its first bytes"),
+    "cntk": Framework("CNTK v2", "its first bytes"),
+    "caffe": Framework("Caffe", "layer messages, or prototxt"),
+    "caffe2": Framework("Caffe2", "operator messages, or init_net.pb and predict_net.pb"),
+    "flax": Framework("JAX/Flax parameters", "msgpack with params"),
+    "arrays": Framework("arrays without a model (.npz; Chainer)", "only .npy in a zip archive"),
+    "gguf": Framework("GGUF", "its first bytes"),
+    "ort": Framework("ONNX Runtime's own format", "ORTM at byte 4"),
+    "executorch": Framework("ExecuTorch program", "ET12 at byte 4"),
+}
+"""Format to its row; a row without a module is recognised and refused by name."""
+
+
+def convertible() -> str:
+    """The names of the formats that can be converted, as one line."""
+    return ", ".join(row.name for row in FRAMEWORKS.values() if row.module)
