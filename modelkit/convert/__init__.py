@@ -11,7 +11,7 @@ from modelkit import progress
 from modelkit.convert.archives import Detected
 from modelkit.convert.attempts import first_right
 from modelkit.convert.companions import copy_beside
-from modelkit.convert.detect import detect
+from modelkit.convert.detect import format_of
 from modelkit.convert.digest import source_digest
 from modelkit.convert.frameworks import FRAMEWORKS, Framework, convertible
 from modelkit.convert.source import Options, Route, Source
@@ -61,19 +61,14 @@ def convert_file(
         BadInput, Unsupported, MissingExtra, UsageError, CannotWrite: with what to do next.
     """
     target = Path(output) if output else _beside(source)
-    recipe: dict[str, object] = {
-        "model": model,
-        "input_shape": list(input_shape or ()),
-        "opset": opset,
-        "task": task,
-    }
+    options = Options(model, tuple(input_shape or ()), opset, task, trust_source)
+    recipe = _recipe(options)
     digest = source_digest(source, model)
     code = model is not None or not Path(source).exists()
     if verify and not dry_run and not code and up_to_date(target, "convert", recipe, digest):
         return _already(source, target)
     if not dry_run:
         check_target(target, force=force)
-    options = Options(model, tuple(input_shape or ()), opset, task, trust_source)
     loaded, seen = _opened(source, options)
     terms = Terms(force=force, verify=verify, measure=False, dry_run=dry_run, seed=seed)
     delivery, result, attempts, lost = first_right(
@@ -95,12 +90,22 @@ def convert_file(
     )
 
 
+def _recipe(options: Options) -> dict[str, object]:
+    """What decides the bytes of the result, for its provenance."""
+    return {
+        "model": options.model,
+        "input_shape": list(options.input_shape),
+        "opset": options.opset,
+        "task": options.task,
+    }
+
+
 def _opened(source: str, options: Options) -> tuple[Source, str]:
     path: Path | None = Path(source)
     if ":" in source and not Path(source).exists():
         path, found, options = None, _FACTORY, replace(options, model=source)
     else:
-        found = detect(Path(source))
+        found = format_of(Path(source))
     row = FRAMEWORKS[found.format]
     if not row.module:
         raise _no_route(source, row, found, options)

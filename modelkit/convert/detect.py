@@ -45,7 +45,7 @@ _TEXTS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
 )
 
 
-def detect(path: Path) -> Detected:
+def format_of(path: Path) -> Detected:
     """The format (a key of ``FRAMEWORKS``) and what it was recognised by.
 
     Raises:

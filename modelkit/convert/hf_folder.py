@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,16 @@ def pretrained(loader: str, folder: Path, *, unused: tuple[str, ...] = ()) -> to
             hint="is the folder complete? nothing is downloaded, and no code of it is run",
             code="unreadable",
         ) from None
-    missing = [
-        name
-        for name in sorted(loading.get("missing_keys", ()))
-        if not any(part in name for part in unused)
-    ]
+    _refuse_missing(loading.get("missing_keys", ()), unused, folder)
+    if hasattr(module.config, "use_cache"):
+        module.config.use_cache = False
+    found: torch.nn.Module = module.eval()
+    return found
+
+
+def _refuse_missing(names: Iterable[str], unused: tuple[str, ...], folder: Path) -> None:
+    """Weights that the file lacks would be random numbers in the result."""
+    missing = sorted(name for name in names if not any(part in name for part in unused))
     if missing:
         raise BadInput(
             f"{safe(str(folder))} has no weights for {safe(', '.join(missing[:4]), 200)}",
@@ -61,10 +67,6 @@ def pretrained(loader: str, folder: Path, *, unused: tuple[str, ...] = ()) -> to
             hint="choose the --task that the folder was trained for",
             code="weights-missing",
         )
-    if hasattr(module.config, "use_cache"):
-        module.config.use_cache = False
-    found: torch.nn.Module = module.eval()
-    return found
 
 
 def input_names(module: torch.nn.Module, config: dict[str, Any]) -> list[str]:

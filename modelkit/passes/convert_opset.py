@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import onnx
 import onnx_ir as ir
-from onnxscript import version_converter
 
 from modelkit import progress
 from modelkit.errors import Unsupported
@@ -63,6 +62,9 @@ def convert_opset(model: Model, version: int) -> Changes:
 def _by_script(model: Model, version: int) -> None:
     before = model.opset_imports[""]
     try:
+        # Imported here: it costs as much as everything else together, and most runs need it not.
+        from onnxscript import version_converter
+
         version_converter.convert_version(model, version, fallback=True)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise _refused(before, version, str(error)) from None

@@ -1,13 +1,14 @@
 """Small torch modules and Hugging Face folders for the tests of convert."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import transformers
 
 
-class Linear(torch.nn.Module):
+class Linear(torch.nn.Module):  # type: ignore[misc]
     """One linear layer: x [batch, 8] to [batch, 4]."""
 
     def __init__(self) -> None:
@@ -18,7 +19,7 @@ class Linear(torch.nn.Module):
         return torch.relu(self.layer(x))
 
 
-class Picture(torch.nn.Module):
+class Picture(torch.nn.Module):  # type: ignore[misc]
     """A small convolution net with batch normalization and dropout, in training mode as made."""
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class Picture(torch.nn.Module):
         return {"scores": self.head(features), "features": features}
 
 
-class Words(torch.nn.Module):
+class Words(torch.nn.Module):  # type: ignore[misc]
     """Token ids and a mask to one vector a text."""
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class Words(torch.nn.Module):
         return (self.table(ids) * weights).sum(1) / weights.sum(1)
 
 
-class Rowwise(torch.nn.Module):
+class Rowwise(torch.nn.Module):  # type: ignore[misc]
     """A Python loop over the batch: tracing bakes its length in, silently."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -55,7 +56,7 @@ class Rowwise(torch.nn.Module):
         return total
 
 
-class Branching(torch.nn.Module):
+class Branching(torch.nn.Module):  # type: ignore[misc]
     """A branch on the value of a tensor."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -87,7 +88,7 @@ def branching() -> torch.nn.Module:
     return Branching()
 
 
-class Zeta(torch.nn.Module):
+class Zeta(torch.nn.Module):  # type: ignore[misc]
     """Neither exporter has a form for Hurwitz's zeta function."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -124,7 +125,7 @@ def bert_folder(folder: Path, kind: str) -> Path:
     return folder
 
 
-def sentence_folder(folder: Path, pooling: dict[str, object], parts: list[str]) -> Path:
+def sentence_folder(folder: Path, pooling: Mapping[str, object], parts: list[str]) -> Path:
     """A sentence-transformers folder around a random BERT; ``parts`` come after the pooling."""
     bert_folder(folder, "BertModel")
     kinds = ["Transformer", "Pooling", *parts]

@@ -19,7 +19,8 @@ WEIGHTS = {t.name: ir.from_proto(t).numpy() for t in PROTO.graph.initializer}
 
 
 def right() -> Model:
-    return ir.from_proto(PROTO)
+    model: Model = ir.from_proto(PROTO)
+    return model
 
 
 def wrong() -> Model:

@@ -1,5 +1,7 @@
 import hashlib
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from modelkit.convert import Options, convert_file, open_source
-from modelkit.errors import BadInput, CannotWrite, CheckFailed, Unsupported, UsageError
+from modelkit.errors import (
+    BadInput,
+    CannotWrite,
+    CheckFailed,
+    MissingExtra,
+    Unsupported,
+    UsageError,
+)
 from modelkit.model import history, load, read_inputs
 from tests.convert import samples
 from tests.models import linear_text, model_file, run
@@ -188,3 +197,18 @@ def test_a_source_is_opened_without_exporting() -> None:
     opened = open_source(f"{HERE}:linear", options=Options(input_shape=("x:2,8",)))
     assert opened.reference is not None
     assert opened.reference({"x": np.ones((2, 8), np.float32)})["output"].shape == (2, 4)
+
+
+@pytest.mark.parametrize(("library", "extra"), [("torch", "torch"), ("transformers", "hf")])
+def test_a_missing_library_names_its_extra(tmp_path: Path, library: str, extra: str) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    source = f"{HERE}:linear" if library == "torch" else str(tmp_path)
+    code = (
+        f"import sys\nsys.modules[{library!r}] = None\n"
+        "from modelkit.convert import convert_file\n"
+        "from modelkit.errors import MissingExtra\n"
+        f"try:\n    convert_file({source!r}, {str(tmp_path / 'm.onnx')!r})\n"
+        "except MissingExtra as error:\n    print(error.exit_code, error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f'4 pip install "modelkit[{extra}]"'

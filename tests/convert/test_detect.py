@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelkit.convert.detect import detect, read_json, read_json_list
+from modelkit.convert.detect import format_of, read_json, read_json_list
 from modelkit.convert.frameworks import FRAMEWORKS
 from modelkit.errors import BadInput
 from tests.models import linear_text, parsed
@@ -101,7 +101,7 @@ def test_each_file_format_is_known_by_its_bytes(
 ) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(data)
-    found = detect(path)
+    found = format_of(path)
     assert found.format == name
     assert seen in found.seen
 
@@ -113,7 +113,7 @@ def test_each_folder_format_is_known_by_its_files(
     for file, data in files.items():
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_bytes(data)
-    assert detect(tmp_path).format == name
+    assert format_of(tmp_path).format == name
 
 
 def test_every_row_of_the_table_is_detected_by_a_test() -> None:
@@ -123,7 +123,7 @@ def test_every_row_of_the_table_is_detected_by_a_test() -> None:
 
 def refusal(path: Path) -> BadInput:
     with pytest.raises(BadInput) as caught:
-        detect(path)
+        format_of(path)
     return caught.value
 
 
@@ -150,7 +150,7 @@ def test_an_unknown_file_says_what_it_looks_like(tmp_path: Path, data: bytes, se
 def test_a_truncated_onnx_file_is_left_to_the_reader_of_onnx(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(parsed(linear_text(30, 20)).SerializeToString()[:-50])
-    assert detect(path).format == "onnx"
+    assert format_of(path).format == "onnx"
 
 
 def test_missing_empty_and_cut_files_are_refused(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_branch_on_a_value_is_refused_with_what_where_and_what_to_do() -> None
 
 
 def test_an_operator_without_a_form_is_named() -> None:
-    class Spectrum(torch.nn.Module):
+    class Spectrum(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.fft.rfft(x).abs()
 
@@ -117,7 +117,7 @@ def test_outputs_are_named_by_keys_then_by_number() -> None:
 
 
 def test_the_reference_leaves_its_feeds_alone() -> None:
-    class InPlace(torch.nn.Module):
+    class InPlace(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.add_(1)
 

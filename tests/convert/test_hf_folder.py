@@ -1,8 +1,10 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from modelkit.convert.hf_folder import example, input_names, input_specs, pretrained
 from modelkit.errors import BadInput, Unsupported
@@ -10,12 +12,12 @@ from modelkit.model import InputSpec
 from tests.convert import samples
 
 
-class Takes(torch.nn.Module):
+class Takes(torch.nn.Module):  # type: ignore[misc]
     def forward(self, input_ids: int = 0, attention_mask: int = 0, token_type_ids: int = 0) -> int:
         return 0
 
 
-class Both(torch.nn.Module):
+class Both(torch.nn.Module):  # type: ignore[misc]
     def forward(self, input_ids: int, pixel_values: int) -> int:
         return 0
 
@@ -85,3 +87,29 @@ def test_broken_weights_are_bad_input(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(BadInput, match="could not load"):
         pretrained("AutoModel", folder)
+
+
+class Bomb:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.canary}",)
+
+
+def test_a_bomb_among_pickled_weights_does_not_go_off(tmp_path: Path) -> None:
+    folder, canary = samples.bert_folder(tmp_path / "bert", "BertModel"), tmp_path / "canary"
+    (folder / "model.safetensors").unlink()
+    torch.save({"embeddings.word_embeddings.weight": Bomb(canary)}, folder / "pytorch_model.bin")
+    with pytest.raises(BadInput, match="could not load"):
+        pretrained("AutoModel", folder)
+    assert not canary.exists()
+
+
+def test_plain_pickled_weights_are_loaded(tmp_path: Path) -> None:
+    folder = samples.bert_folder(tmp_path, "BertModel")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    found = pretrained("AutoModel", folder).state_dict()
+    assert torch.equal(found["pooler.dense.bias"], weights["pooler.dense.bias"])

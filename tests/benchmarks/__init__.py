@@ -1,0 +1,1 @@
+"""What ``make bench`` prints; nothing here is a test."""
