@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from modelkit import progress
+from modelkit.convert.export_errors import NO_OPERATOR
 from modelkit.convert.source import Route, Source
 from modelkit.deliver import Delivery, Terms, deliver
 from modelkit.errors import BadInput, CheckFailed, ModelkitError, Unsupported
@@ -37,6 +38,8 @@ def first_right(
     failures: list[ModelkitError] = []
     proven = "verified" if terms.verify else "not verified"
     for route in loaded.routes:
+        if route.inputs and all(failure.code == NO_OPERATOR for failure in failures):
+            continue
         progress.step(f"export by {route.name}")
         try:
             model = _exported(route, loaded, opset)
@@ -99,12 +102,16 @@ def _reason(error: ModelkitError) -> str:
 
 
 def _no_way(source: str, failures: list[ModelkitError], attempts: list[Attempt]) -> ModelkitError:
+    """The most telling failure, with the reason of each route once."""
     telling = next((f for f in failures if f.code in _TELLING), failures[0])
     if len(failures) == 1:
         return telling
+    reasons: dict[str, list[str]] = {}
+    for attempt, failure in zip(attempts, failures, strict=True):
+        reasons.setdefault(failure.cause or failure.message, []).append(attempt.route)
     return type(telling)(
         f"{safe(source)} could not be converted: {telling.message}",
-        cause="; ".join(f"{attempt.route} {attempt.outcome}" for attempt in attempts),
+        cause="; ".join(f"{' and '.join(routes)}: {why}" for why, routes in reasons.items()),
         hint=telling.hint,
         code=telling.code,
     )

@@ -13,6 +13,11 @@ _OPERATOR = re.compile(r"(?:torch\.ops\.|aten::|prims::|')?\b((?:aten|prims|torc
                        r"(?:::|\.)[A-Za-z_0-9.]+)")  # fmt: skip
 _LIBRARIES = ("/torch/", "/onnxscript/", "/onnx_ir/", "/onnx/", "/sympy/", "<")
 
+NO_OPERATOR = "operator-missing"
+"""Code of the error when an operator has no ONNX form; fixing axes does not help then."""
+
+_NO_FORM = "an operator has no ONNX form"
+
 # Part of an exporter's text to what it is, and what the user can do; the first found counts.
 _KNOWN = (
     (
@@ -29,7 +34,7 @@ _KNOWN = (
     (
         ("UnsupportedOperatorError", "No ONNX function found", "DispatchError",
          "No decompositions registered"),
-        "an operator has no ONNX form",
+        _NO_FORM,
         "replace it in the module by operators that ONNX has",
     ),
     (
@@ -55,15 +60,16 @@ def explained(error: Exception, route: str) -> Unsupported:
         if any(sign in everything for sign in signs):
             what, hint = meaning, advice
             break
+    code = NO_OPERATOR if what == _NO_FORM else "export-failed"
     operator = _OPERATOR.search(everything)
     named = f" ({safe(operator[1], 80)})" if operator else ""
     place = _where(root, everything)
-    first = safe(" ".join(text.split("\n\n")[0].split()), 300)
+    first = safe(" ".join(text.split("\n\n")[0].split()), 200)
     return Unsupported(
         f"torch's {route}: {what}{named}",
         cause=f"{place}: {first}" if place else first,
         hint=hint,
-        code="export-failed",
+        code=code,
     )
 
 

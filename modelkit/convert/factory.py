@@ -27,7 +27,7 @@ def build(text: str) -> Any:
             f"--model {safe(text)} is not module:function",
             hint=f"write it as --model {safe(dotted or 'net')}:{safe(function or 'build')}",
         )
-    with _working_folder_first():
+    with working_folder_first():
         made = _function(module_name, function)
         try:
             return made()
@@ -68,7 +68,8 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def _working_folder_first() -> Iterator[None]:
+def working_folder_first() -> Iterator[None]:
+    """Let Python find the user's modules where the command was typed."""
     before = list(sys.path)
     sys.path.insert(0, str(Path.cwd()))
     try:

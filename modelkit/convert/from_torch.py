@@ -109,9 +109,9 @@ def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: Path)
 
 
 def _asked(module: torch.nn.Module, options: Options) -> tuple[Asked, ...]:
-    if options.input_shape:
-        return parse(options.input_shape)
     names = _arguments(module)
+    if options.input_shape:
+        return _ordered(parse(options.input_shape), module)
     wanted = [f"--input-shape {safe(name)}:{_hint(module, name)}" for name in names]
     raise UsageError(
         "the shapes of the inputs are not in the file",
@@ -119,6 +119,16 @@ def _asked(module: torch.nn.Module, options: Options) -> tuple[Asked, ...]:
         hint=f"add {' '.join(wanted)}",
         code="input-shape",
     )
+
+
+def _ordered(asked: tuple[Asked, ...], module: torch.nn.Module) -> tuple[Asked, ...]:
+    """In the order of the module's arguments where every name is one of them, else as typed."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return asked
+    order = list(inspect.signature(module.forward).parameters)
+    if any(one.spec.name not in order for one in asked):
+        return asked
+    return tuple(sorted(asked, key=lambda one: order.index(one.spec.name)))
 
 
 def _bounded(spec: InputSpec, module: torch.nn.Module) -> InputSpec:

@@ -80,6 +80,8 @@ def input_names(module: torch.nn.Module, config: dict[str, Any]) -> list[str]:
              if kind in accepted]  # fmt: skip
     if config.get("is_encoder_decoder") or kinds not in (["input_ids"], ["pixel_values"]):
         taken = ", ".join(kinds) or "neither texts nor images"
+        if config.get("is_encoder_decoder"):
+            taken += " in an encoder and a decoder"
         raise Unsupported(
             f"{type(module).__name__} takes {taken} and has no route to ONNX yet",
             hint="text encoders and image classifiers have one",

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from modelkit.convert.factory import working_folder_first
 from modelkit.convert.pickles import global_names
 from modelkit.errors import BadInput
 from modelkit.safe import safe
@@ -38,7 +39,8 @@ def read_checkpoint(path: Path, *, trust: bool) -> Any:
         BadInput: broken, or it would run code of its own and is not trusted.
     """
     if trust:
-        return unpacked(path, lambda: torch.load(str(path), "cpu", weights_only=False))
+        with working_folder_first():
+            return unpacked(path, lambda: torch.load(str(path), "cpu", weights_only=False))
     with torch.serialization.safe_globals(_layers(path)):
         return unpacked(path, lambda: torch.load(str(path), "cpu", weights_only=True))
 
@@ -87,6 +89,12 @@ def unpacked(path: Path, load: Callable[[], Any]) -> Any:
         return load()
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from None
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"{safe(str(path))} needs the Python module '{safe(str(error.name))}' of its author",
+            hint="run from the folder that holds that module, or install it",
+            code="code-missing",
+        ) from None
     except Exception as error:  # torch and safetensors raise any type on a broken file
         text = str(error).strip() or repr(error)
         raise BadInput(

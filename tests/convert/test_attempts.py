@@ -5,6 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from modelkit.convert.attempts import first_right, refuse_training
+from modelkit.convert.export_errors import NO_OPERATOR
 from modelkit.convert.source import Route, Source
 from modelkit.deliver import Delivery, Terms
 from modelkit.errors import CheckFailed, ModelkitError, Unsupported
@@ -73,8 +74,18 @@ def test_when_all_ways_fail_each_is_told_and_wrong_numbers_count_most(tmp_path: 
     with pytest.raises(CheckFailed) as caught:
         attempt(tmp_path, Route("a", refusing), Route("b", wrong))
     assert caught.value.message.startswith("net.pt could not be converted")
-    assert "a refused" in caught.value.cause
-    assert "b refused" in caught.value.cause
+    assert "a: an operator" in caught.value.cause
+    assert "b: output 'y'" in caught.value.cause
+
+
+def test_fixed_axes_are_not_tried_for_a_missing_operator(tmp_path: Path) -> None:
+    def missing() -> Model:
+        raise Unsupported("no form", cause="aten::zeta", code=NO_OPERATOR)
+
+    routes = (Route("a", missing), Route("b", missing), Route("c", right, (X,), "fixed"))
+    with pytest.raises(Unsupported) as caught:
+        attempt(tmp_path, *routes)
+    assert caught.value.cause == "a and b: aten::zeta"
 
 
 def test_without_proof_nothing_is_called_verified(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from modelkit.errors import (
     BadInput,
     CannotWrite,
     CheckFailed,
-    MissingExtra,
     Unsupported,
     UsageError,
 )

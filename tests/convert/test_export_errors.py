@@ -1,4 +1,4 @@
-from modelkit.convert.export_errors import explained
+from modelkit.convert.export_errors import NO_OPERATOR, explained
 
 
 class UnsupportedOperatorError(Exception):
@@ -20,6 +20,7 @@ def test_an_operator_without_a_form_is_named_with_its_place() -> None:
     assert found.message == "torch's tracing: an operator has no ONNX form (aten::fft_rfft)"
     assert found.cause.startswith("test_export_errors.py:")
     assert "replace it" in found.hint
+    assert found.code == NO_OPERATOR
 
 
 def test_the_root_of_a_chain_is_told_without_colours() -> None:

@@ -157,3 +157,11 @@ def test_threads_are_those_asked_for() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_inputs_named_as_the_arguments_may_come_in_any_order() -> None:
+    shapes = ("mask:batch,sequence:int64", "ids:batch,sequence:int64")
+    source = open_model(None, "torch", Options(f"{HERE}:words", shapes))
+    assert [spec.name for spec in source.inputs] == ["ids", "mask"]
+    other = open_model(None, "torch", Options(f"{HERE}:linear", ("features:2,8",)))
+    assert other.inputs[0].name == "features"

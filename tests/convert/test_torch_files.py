@@ -2,6 +2,7 @@ import argparse
 import io
 import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from modelkit.convert.factory import build
 from modelkit.convert.torch_files import (
     read_checkpoint,
     read_program,
@@ -127,3 +129,20 @@ def test_a_program_is_never_loaded_unasked(tmp_path: Path) -> None:
     assert not (tmp_path / "canary").exists()
     with pytest.raises(BadInput, match="could not be loaded"):
         read_program(tmp_path / "nothere.pt2", trust=True)
+
+
+def test_trusted_classes_are_found_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import torch\nclass Own(torch.nn.Linear):\n    pass\ndef make():\n    return Own(2, 2)\n"
+    )
+    (tmp_path / "net_of_a_user.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    torch.save(build("net_of_a_user:make"), tmp_path / "net.pt")
+    monkeypatch.delitem(sys.modules, "net_of_a_user")
+    assert type(read_checkpoint(tmp_path / "net.pt", trust=True)).__name__ == "Own"
+    monkeypatch.delitem(sys.modules, "net_of_a_user")
+    (tmp_path / "net_of_a_user.py").unlink()
+    with pytest.raises(BadInput, match="needs the Python module 'net_of_a_user'"):
+        read_checkpoint(tmp_path / "net.pt", trust=True)
