@@ -21,6 +21,7 @@ _OUT_OF_MEMORY = (
     "Failed to allocate memory",
     "Cannot allocate memory",
     "OOM when allocating",
+    "cannot map zero-fill pages",
 )
 
 # The stacks of Python and of faulthandler stay in the log: they tell a user nothing.

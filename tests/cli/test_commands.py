@@ -141,6 +141,7 @@ ERRORS = {
     "unknown provider": (["bench", "m.onnx", "--providers", "cdua"], 2, "cuda"),
     "removed provider": (["bench", "m.onnx", "--providers", "ngraph"], 2, "openvino"),
     "bad limit": (["inspect", "m.onnx", "--memory-limit", "lots"], 2, "4GB"),
+    "out of memory": (["optimize", "m.onnx", "--memory-limit", "100MB"], 8, "--memory-limit"),
     "time-out": (["optimize", "m.onnx", "--timeout", "0.05"], 7, "--timeout"),
 }
 
