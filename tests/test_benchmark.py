@@ -1,13 +1,21 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from modelkit.benchmark import bench_files
-from modelkit.errors import BadInput, CheckFailed, UsageError
+from modelkit.errors import BadInput, CannotWrite, CheckFailed, ProviderMissing, UsageError
 from modelkit.reports import from_json
 from tests.models import linear_text, model_file
+
+FACTORY = """
+import torch
+
+def build():
+    return torch.nn.Sequential(torch.nn.Linear(128, 64), torch.nn.ReLU())
+"""
 
 
 @pytest.fixture
@@ -52,7 +60,7 @@ def test_figures_are_kept_and_compared_on_the_same_machine_only(
     fields = json.loads(kept.read_text())
     assert from_json(fields).machine == report.machine
     kept.write_text(json.dumps({**fields, "machine": "another"}))
-    with pytest.raises(UsageError, match="another machine"):
+    with pytest.raises(UsageError, match="differ in machine"):
         bench_files(models, runs=6, baseline=str(kept))
     kept.write_text("{")
     with pytest.raises(BadInput, match="no kept figures"):
@@ -78,3 +86,112 @@ def test_real_inputs_add_the_quality_against_the_first_row(
     assert same.quality.cosine == pytest.approx(1.0)
     assert same.quality.top10 == 1.0
     assert other.quality.sqnr < 20
+
+
+def test_a_row_without_a_provider_alone_is_a_missing_provider(models: list[str]) -> None:
+    with pytest.raises(ProviderMissing, match="no row"):
+        bench_files(models[:1], providers="cuda", runs=6)
+
+
+def test_a_model_of_other_inputs_is_refused_by_name(models: list[str], tmp_path: Path) -> None:
+    text = linear_text(128, 512).replace("(float[n, 128] x)", "(float[n, 128] z)")
+    other = model_file(tmp_path / "other.onnx", text.replace("MatMul(x, w)", "MatMul(z, w)"))
+    with pytest.raises(UsageError, match=r"other\.onnx does not take the inputs") as caught:
+        bench_files([models[0], str(other)], runs=6)
+    assert "'x'" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("runtime", "ONNX Runtime 0.1"),
+        ("threads", 7),
+        ("shapes", {"x": [3, 128]}),
+    ],
+)
+def test_kept_figures_of_another_setting_are_refused(
+    models: list[str], tmp_path: Path, field: str, value: object
+) -> None:
+    kept = tmp_path / "base.json"
+    bench_files(models[:1], runs=6, save=str(kept))
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), field: value}))
+    with pytest.raises(UsageError, match=f"differ in {field}"):
+        bench_files(models[:1], runs=6, baseline=str(kept))
+
+
+def test_one_model_is_held_to_its_kept_figure(models: list[str], tmp_path: Path) -> None:
+    kept = tmp_path / "base.json"
+    bench_files(models[:1], runs=24, dims={"n": 64}, save=str(kept))
+    fields = json.loads(kept.read_text())
+    fields["rows"][0]["cpu_ms"] /= 3
+    kept.write_text(json.dumps(fields))
+    with pytest.raises(CheckFailed, match="speed of its baseline"):
+        bench_files(models[:1], runs=24, dims={"n": 64}, baseline=str(kept), fail_if_slower="5%")
+    fields["rows"][0]["cpu_ms"] *= 30
+    kept.write_text(json.dumps(fields))
+    bench_files(models[:1], runs=24, dims={"n": 64}, baseline=str(kept), fail_if_slower="5%")
+
+
+@pytest.mark.parametrize("text", ["[1]", '"x"', "{}", '{"kind": "Any"}', "[" * 100_000])
+def test_a_baseline_that_is_none_is_refused_before_measuring(
+    models: list[str], tmp_path: Path, text: str
+) -> None:
+    kept = tmp_path / "base.json"
+    kept.write_text(text)
+    with pytest.raises(BadInput, match="no kept figures"):
+        bench_files(models, duration=1e6, baseline=str(kept))
+
+
+def test_save_replaces_kept_figures_and_nothing_else(models: list[str], tmp_path: Path) -> None:
+    kept = tmp_path / "base.json"
+    for _ in range(2):
+        bench_files(models[:1], runs=6, save=str(kept))
+    before = Path(models[0]).read_bytes()
+    for place in (models[0], str(tmp_path), str(tmp_path / "no" / "base.json")):
+        with pytest.raises(CannotWrite):
+            bench_files(models[:1], duration=1e6, save=place)
+    assert Path(models[0]).read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("option", ["runs", "duration", "warmup", "threads"])
+def test_numbers_below_zero_are_refused(models: list[str], option: str) -> None:
+    numbers: dict[str, Any] = {option: -1}
+    with pytest.raises(UsageError, match="makes no sense"):
+        bench_files(models, **numbers)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf%", "-5%"])
+def test_a_percentage_is_a_number_from_zero_on(models: list[str], text: str) -> None:
+    with pytest.raises(UsageError, match="no percentage"):
+        bench_files(models, runs=6, fail_if_slower=text)
+
+
+def test_the_note_says_which_time_the_speed_ups_compare(models: list[str]) -> None:
+    assert "speed-ups compare CPU time" in bench_files(models, runs=6).notes[-1]
+    assert "speed-ups compare wall time" in bench_files(models, runs=6, threads=2).notes[-1]
+
+
+def test_models_of_one_name_are_told_apart(models: list[str], tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    twin = model_file(tmp_path / "b" / "fast.onnx", linear_text(128, 512))
+    names = [row.name for row in bench_files([models[0], str(twin)], runs=6).rows]
+    assert names == [models[0], str(twin)]
+
+
+def test_a_torch_module_is_a_row_on_the_threads_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    (tmp_path / "factory_for_bench.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    g (float[n, 128] input) => (float[n, 128] y) { y = Relu(input) }"""
+    model = model_file(tmp_path / "relu.onnx", text)
+    report = bench_files([str(model)], against="factory_for_bench:build", runs=12)
+    assert [row.provider for row in report.rows] == ["eager", "cpu"]
+    assert report.rows[0].runs == 12
+    assert report.rows[0].peak_mb == 0
+    assert torch.get_num_threads() == 1

@@ -1,15 +1,17 @@
 """Measure fairly: interleaved runs, sessions re-created in turn, intervals instead of one number.
 
-Ratios use CPU time of the process, which a busy machine disturbs least.  The session created
-first is about 1.5 % slower (measured), so the order of creation alternates from pair to pair; the
-difference between two sessions of one model is larger than that between two runs, so the
-bootstrap draws whole pairs of sessions, then runs within them.
+Ratios use CPU time of the process, which a busy machine disturbs least.  Two sessions of one model
+differ by more than two runs of one session, and the session created first is about 1.5 % slower
+(measured); so every candidate is opened several times, in alternating order, and an interval is
+made of what those pairs of sessions say, not of how many runs there were.
 """
 
 import gc
+import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,11 +23,18 @@ from modelkit.runtime.providers import CPU, Provider
 from modelkit.runtime.session import Feeds, Run, open_session
 
 PAIRS = 6
-"""Fewest times each candidate is opened again."""
+"""Fewest times each candidate is opened."""
 
-_FEWEST_RUNS = 4
-_DRAWS = 1000
-_GATE_SECONDS = 6.0
+FINE_CPU_CLOCK = sys.platform != "win32"
+"""Whether CPU time can tell one run from another; Windows counts it in steps of 15.6 ms."""
+
+_MOST_PAIRS = 12  # twice the pairs make a much narrower interval: worth it where opening is cheap
+_FEWEST_RUNS = 3  # in a session, however slow: a median that one disturbance does not move
+_MOST_RUNS = 2000  # in a session, however fast
+_WARM_SECONDS = 0.1
+_CHEAP = 5e-3  # a run shorter than this is repeated untimed, to find its caches as it left them
+_DRAWS = 2000
+_GATE_SECONDS = 3.0
 _TOO_SHORT = 50e-6
 _SLOWER = 0.98
 
@@ -73,118 +82,188 @@ class Samples:
         return np.concatenate([np.array(runs) for runs in self.cpu])
 
 
+@dataclass(frozen=True)
+class _Plan:
+    seconds: float
+    runs: int
+    warmup: int
+    pairs: int
+
+
 def interleave(
     candidates: Sequence[Candidate],
     feeds: Feeds,
     *,
     seconds: float,
     runs: int = 0,
-    pairs: int = PAIRS,
+    warmup: int = 0,
+    pairs: int = 0,
     clock: Clock | None = None,
     seed: int = 0,
 ) -> list[Samples]:
-    """Time ``candidates`` on ``feeds``, all of them alive at once, ``pairs`` times anew.
+    """Time ``candidates`` on ``feeds``, all of them alive at once, again and again anew.
 
-    Each round runs every candidate once, in a random order.  ``seconds`` is the whole time per
-    candidate; ``runs`` > 0 is the number of timed runs per candidate instead.
+    Each round runs every candidate once, in a random order, so that all meet the same machine.
+
+    Args:
+        candidates: what to time.
+        feeds: the inputs of every run.
+        seconds: of timed runs per candidate in all, at most 2000 runs a session; each session gets
+            three however long they take.  Opening and warming up come on top.
+        runs: so many timed runs per candidate instead, rounded up to as many in each session.
+        warmup: runs before the timed ones of a session; 0: by time.
+        pairs: times each candidate is opened, an even number; 0: six, or up to twelve as long as
+            opening takes no longer than the timed runs.
+        clock: replaced by tests.
+        seed: of the random orders.
     """
-    clock = clock or SystemClock()
-    random = np.random.default_rng(seed)
-    samples = [Samples() for _ in candidates]
-    for pair in range(pairs):
-        order = list(range(len(candidates)))
-        if pair % 2:
+    if pairs < 0 or pairs % 2:
+        raise ValueError(f"an even number of pairs is needed, not {pairs}")
+    plan = _Plan(seconds, runs, warmup, pairs)
+    race = _Race(candidates, feeds, plan, clock or SystemClock(), random.Random(seed))
+    number, wanted = 0, pairs or PAIRS
+    while number < wanted:
+        wanted = race.pair(number, wanted)
+        number += 1
+    return race.samples
+
+
+class _Race:
+    """Candidates on one clock, pair of sessions after pair of sessions."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        feeds: Feeds,
+        plan: _Plan,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self.candidates, self.feeds, self.plan = candidates, feeds, plan
+        self.clock, self.chance = clock, chance
+        self.samples = [Samples() for _ in candidates]
+
+    def pair(self, number: int, pairs: int) -> int:
+        """Open all, time all, close all; gives how many pairs there shall be."""
+        order = list(range(len(self.candidates)))
+        if number % 2:
             order.reverse()
-        _one_pair(candidates, order, feeds, samples, clock, random, seconds, runs, pairs)
+        start = self.clock.wall()
+        with ExitStack() as stack:
+            functions: dict[int, Run] = {}
+            slowest = 0.0
+            for index in order:
+                functions[index] = self._opened(index, stack)
+                slowest = max(slowest, self._warmed(functions[index]))
+            if number == 0 and not (self.plan.pairs or self.plan.runs):
+                pairs = self._affordable(self.clock.wall() - start)
+            with _no_collection():
+                self._rounds(functions, order, pairs, settle=slowest < _CHEAP)
+            functions.clear()
         gc.collect()
-    return samples
+        return pairs
+
+    def _opened(self, index: int, stack: ExitStack) -> Run:
+        start = self.clock.wall()
+        run = stack.enter_context(self.candidates[index].open())
+        loaded = self.clock.wall()
+        run(self.feeds)
+        self.samples[index].load.append(loaded - start)
+        self.samples[index].first.append(self.clock.wall() - loaded)
+        return run
+
+    def _warmed(self, run: Run) -> float:
+        """Run untimed until nothing is cold any more; gives the seconds of the last run."""
+        begun = self.clock.wall()
+        count = 0
+        while True:
+            start = self.clock.wall()
+            run(self.feeds)
+            end = self.clock.wall()
+            count += 1
+            enough = end - begun >= _WARM_SECONDS
+            if count >= self.plan.warmup if self.plan.warmup else enough:
+                return end - start
+
+    def _affordable(self, opening: float) -> int:
+        budget = self.plan.seconds * len(self.candidates)
+        return int(np.clip(budget / max(opening, 1e-9) // 2 * 2, PAIRS, _MOST_PAIRS))
+
+    def _rounds(
+        self, functions: dict[int, Run], order: list[int], pairs: int, *, settle: bool
+    ) -> None:
+        clock, feeds = self.clock, self.feeds
+        fewest, most = _FEWEST_RUNS, _MOST_RUNS
+        if self.plan.runs:
+            fewest = most = -(-self.plan.runs // pairs)
+        for samples in self.samples:
+            samples.wall.append([])
+            samples.cpu.append([])
+        deadline = clock.wall() + self.plan.seconds * len(order) / pairs
+        count = 0
+        while count < fewest or (count < most and clock.wall() < deadline):
+            count += 1
+            self.chance.shuffle(order)
+            for index in order:
+                run, samples = functions[index], self.samples[index]
+                if settle:
+                    run(feeds)
+                cpu, wall = clock.cpu(), clock.wall()
+                run(feeds)
+                wall_end, cpu_end = clock.wall(), clock.cpu()
+                samples.wall[-1].append(wall_end - wall)
+                samples.cpu[-1].append(cpu_end - cpu)
 
 
-def _one_pair(
-    candidates: Sequence[Candidate],
-    order: list[int],
-    feeds: Feeds,
-    samples: list[Samples],
-    clock: Clock,
-    random: np.random.Generator,
-    seconds: float,
-    runs: int,
-    pairs: int,
-) -> None:
-    opened: dict[int, AbstractContextManager[Run]] = {}
-    functions: dict[int, Run] = {}
-    slowest = 0.0
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        for index in order:
-            start = clock.wall()
-            opened[index] = candidates[index].open()
-            functions[index] = opened[index].__enter__()
-            loaded = clock.wall()
-            functions[index](feeds)
-            ran = clock.wall()
-            samples[index].load.append(loaded - start)
-            samples[index].first.append(ran - loaded)
-            functions[index](feeds)
-            slowest = max(slowest, clock.wall() - ran)
-        rounds = _rounds(seconds / pairs, runs, pairs, slowest)
-        for index in order:
-            samples[index].wall.append([])
-            samples[index].cpu.append([])
-        for _ in range(rounds):
-            for index in random.permutation(order):
-                _time_one(functions[index], feeds, samples[index], clock)
+        yield
     finally:
-        functions.clear()
-        for context in opened.values():
-            context.__exit__(None, None, None)
+        if enabled:
+            gc.enable()
 
 
-def _rounds(seconds: float, runs: int, pairs: int, slowest: float) -> int:
-    if runs > 0:
-        return max(1, -(-runs // pairs))
-    return max(_FEWEST_RUNS, int(seconds / max(slowest, 1e-6)))
-
-
-def _time_one(run: Run, feeds: Feeds, samples: Samples, clock: Clock) -> None:
-    cpu, wall = clock.cpu(), clock.wall()
-    run(feeds)
-    wall_end, cpu_end = clock.wall(), clock.cpu()
-    samples.wall[-1].append(wall_end - wall)
-    samples.cpu[-1].append(cpu_end - cpu)
-
-
-def ratio(old: Samples, new: Samples, *, seed: int = 0) -> Interval:
+def ratio(old: Samples, new: Samples, *, wall: bool = False, seed: int = 0) -> Interval:
     """Old time over new time (above 1: new is faster) with its 95 % bootstrap interval.
 
-    The estimate is the mean over pairs of the ratio of medians; the bootstrap draws pairs of
-    sessions with replacement, and runs within each (two-stage, Davison and Hinkley 1997, 3.8).
+    CPU time is compared, or ``wall`` time.  A pair of sessions counts as one observation, the
+    ratio of its medians: its runs saw the same rounds, and how far they scatter is already in how
+    far the pairs do.  Pairs are drawn with replacement among those of one order of creation, which
+    takes the effect of that order out; the spread of the draws is widened by Student's t, because
+    few pairs show too little of it.
+
+    ``old`` and ``new`` come from one :func:`interleave` of at least four pairs.
     """
-    random = np.random.default_rng(seed)
-    pairs = list(zip(old.cpu, new.cpu, strict=True))
-    logs = np.array([_log_ratio(np.array(a), np.array(b)) for a, b in pairs])
-    draws = np.empty(_DRAWS)
-    arrays = [(np.array(a), np.array(b)) for a, b in pairs]
-    inner = np.array(
-        [[_log_ratio(random.choice(a, a.size), random.choice(b, b.size)) for _ in range(60)]
-         for a, b in arrays]
-    )  # fmt: skip
-    for number in range(_DRAWS):
-        chosen = random.integers(0, len(pairs), len(pairs))
-        draws[number] = inner[chosen, random.integers(0, inner.shape[1], len(pairs))].mean()
-    # A sample of few pairs shows too little of their spread: widen it as Student's t does.
-    widen = np.sqrt(len(pairs) / max(len(pairs) - 1, 1)) * _STUDENT.get(len(pairs), 1.0)
-    center = float(logs.mean())
-    low, high = (center + (float(np.quantile(draws, q)) - center) * widen for q in (0.025, 0.975))
-    low, high = min(low, center), max(high, center)
-    return Interval(float(np.exp(center)), float(np.exp(low)), float(np.exp(high)))
+    times = (old.wall, new.wall) if wall else (old.cpu, new.cpu)
+    logs = np.array([_log_ratio(*pair) for pair in zip(*times, strict=True)])
+    drawing = np.random.default_rng(seed)
+    orders = (logs[0::2], logs[1::2])
+    half = min(order.size for order in orders)
+    if half < 2:
+        raise ValueError(f"{logs.size} pairs of sessions are too few, four are needed")
+    drawn = [order[drawing.integers(0, order.size, (_DRAWS, order.size))] for order in orders]
+    spread = float(np.concatenate(drawn, axis=1).mean(axis=1).std()) * (half / (half - 1)) ** 0.5
+    center, reach = float(logs.mean()), _student(logs.size - 2) * spread
+    low, high = np.exp(center - reach), np.exp(center + reach)
+    return Interval(float(np.exp(center)), float(low), float(high))
 
 
-# t quantile (97.5 %, n - 1 degrees of freedom) over the normal one.
-_STUDENT = {2: 6.48, 3: 2.2, 4: 1.62, 5: 1.42, 6: 1.31, 7: 1.25, 8: 1.21, 10: 1.15, 12: 1.12}
-
-
-def _log_ratio(old: np.ndarray, new: np.ndarray) -> float:
+def _log_ratio(old: Sequence[float], new: Sequence[float]) -> float:
     return float(np.log(max(np.median(old), 1e-12) / max(np.median(new), 1e-12)))
+
+
+def _student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t; from 5 on by Abramowitz and Stegun 26.7.5."""
+    few = {2: 4.303, 3: 3.182, 4: 2.776}
+    if freedom in few:
+        return few[freedom]
+    z = 1.959964
+    one = (z**3 + z) / (4 * freedom)
+    two = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return z + one + two + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
 
 
 def onnx_candidate(
@@ -205,8 +284,12 @@ def onnx_candidate(
             raw, names = session.raw, [port.name for port in session.outputs]
 
             def run(feeds: Feeds) -> dict[str, np.ndarray]:
-                # The caller knows the outputs; a dict here would cost time.
-                raw.run(names, feeds)
+                try:
+                    raw.run(names, feeds)
+                except Exception:
+                    session.run(feeds)  # says in our words what is wrong
+                    raise
+                # The caller knows the outputs; a dict of them here would cost time.
                 return {}
 
             yield run
@@ -214,17 +297,53 @@ def onnx_candidate(
     return Candidate(name or path.name, opened)
 
 
-def gate(old: Path, new: Path, feeds: Feeds) -> SpeedVerdict:
+def gate(
+    old: Path,
+    new: Path,
+    feeds: Feeds,
+    *,
+    providers: Sequence[Provider] = (CPU,),
+    seconds: float = _GATE_SECONDS,
+) -> SpeedVerdict:
+    """Whether the model ``new`` may replace ``old`` on 1 thread; see :func:`judge`."""
+    before, after = (onnx_candidate(path, providers=providers) for path in (old, new))
+    wall = tuple(providers) != (CPU,) or not FINE_CPU_CLOCK
+    return judge(before, after, feeds, wall=wall, seconds=seconds)
+
+
+def judge(
+    old: Candidate,
+    new: Candidate,
+    feeds: Feeds,
+    *,
+    wall: bool = False,
+    seconds: float = _GATE_SECONDS,
+    clock: Clock | None = None,
+) -> SpeedVerdict:
     """Whether ``new`` may replace ``old``: not if it is surely more than 2 % slower.
 
-    Refused when the upper bound of old/new is below 0.98; runs below 50 µs are not judged,
-    because the overhead of a call dominates them.
+    Refused when the upper bound of old/new is below 0.98.  Not judged when both take less than
+    50 µs a run, because the overhead of a call then dominates.  ``seconds`` are those of timed
+    runs per candidate; ``wall`` compares wall time, for work that is not done on the CPU.
     """
-    candidates = [onnx_candidate(old), onnx_candidate(new)]
-    old_times, new_times = interleave(candidates, feeds, seconds=_GATE_SECONDS / 2)
-    found = ratio(old_times, new_times)
-    if float(np.median(old_times.all_cpu())) < _TOO_SHORT:
-        return SpeedVerdict(found, True, "not judged: a run takes less than 50 µs")
+    if all(_is_short(candidate, feeds, clock or SystemClock()) for candidate in (old, new)):
+        return SpeedVerdict(None, True, "not judged: a run takes less than 50 µs")
+    old_times, new_times = interleave([old, new], feeds, seconds=seconds, clock=clock)
+    found = ratio(old_times, new_times, wall=wall)
     if found.high < _SLOWER:
         return SpeedVerdict(found, False, "slower than the source")
-    return SpeedVerdict(found, True, "1 thread, CPU time, interleaved")
+    kind = "wall" if wall else "CPU"
+    return SpeedVerdict(found, True, f"1 thread, {kind} time, {len(old_times.cpu)} session pairs")
+
+
+def _is_short(candidate: Candidate, feeds: Feeds, clock: Clock) -> bool:
+    with candidate.open() as run:
+        run(feeds)
+        seconds = []
+        for _ in range(5):
+            start = clock.wall()
+            run(feeds)
+            seconds.append(clock.wall() - start)
+            if seconds[-1] > 10 * _TOO_SHORT:
+                return False
+    return min(seconds) < _TOO_SHORT
