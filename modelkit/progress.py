@@ -4,7 +4,8 @@ Libraries call :func:`step`; who listens is decided once, by :func:`listen`.  Wi
 call costs nothing and prints nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 Kind = Literal["step", "note", "warning", "temporary", "settled"]
@@ -42,6 +43,27 @@ def temporary(path: str) -> None:
 def settled(path: str) -> None:
     """Take back :func:`temporary`: the file is in its final place, or gone."""
     _send("settled", path)
+
+
+@contextmanager
+def collected() -> Iterator[list[str]]:
+    """Give the list of notes that are sent while the block runs, each once."""
+    global _listener
+    before, notes = _listener, list[str]()
+
+    def listener(kind: Kind, text: str) -> None:
+        if kind == "note":
+            if text in notes:
+                return
+            notes.append(text)
+        if before is not None:
+            before(kind, text)
+
+    _listener = listener
+    try:
+        yield notes
+    finally:
+        _listener = before
 
 
 def _send(kind: Kind, text: str) -> None:

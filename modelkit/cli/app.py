@@ -10,9 +10,11 @@ COMMANDS: dict[str, str] = {
     "convert": "Turn a trained model of any framework into ONNX, checked against the framework",
     "optimize": "Rewrite the graph so that it runs faster here, verified and never slower",
     "quantize": "Store and compute layers in 8 bits, gated by accuracy and speed",
+    "run": "Run a model on files, arrays, texts, images or random values",
     "compare": "Measure how far the outputs of two models are apart",
     "bench": "Time models against each other, interleaved, with confidence intervals",
     "inspect": "Show what a model file holds",
+    "view": "Show a model's graph in the browser, from this machine only",
     "doctor": "Show what this machine and installation can really do",
 }
 """Name to one-line help; the command ``x`` is the function ``x`` of ``modelkit.cli.x``."""
@@ -33,11 +35,13 @@ class LazyGroup(TyperGroup):
         """Import and build one command; None when the table has no such name."""
         if cmd_name not in COMMANDS:
             return None
+        from modelkit.cli.groups import expanded
+
         module = importlib.import_module(f"modelkit.cli.{cmd_name}")
         builder = typer.Typer(
             rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
         )
-        builder.command(cmd_name)(getattr(module, cmd_name))
+        builder.command(cmd_name)(expanded(getattr(module, cmd_name)))
         return typer.main.get_command(builder)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -3,33 +3,28 @@
 import json
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelkit import reports, worker
+from modelkit.cli.groups import Manner as Manner
 from modelkit.cli.options import byte_count
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How to run and how to talk about it: the options every command has."""
-
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    timeout: float | None = None
-    memory_limit: str | None = None
-
-
-def execute(verb: str, arguments: dict[str, Any], manner: Manner) -> Any:
-    """Run ``verb``, print its report, and return it.
+def execute(
+    verb: str, arguments: dict[str, Any], manner: Manner, *, page: str | None = None
+) -> Any:
+    """Run ``verb``, print its report, and return it; ``page`` is an HTML file to write it to.
 
     Tables of writing verbs go to stderr and the written path to stdout; tables of the others are
     the result and go to stdout.  With ``--json`` stdout is the report alone.
     """
     from modelkit.cli.show import show, watching
 
+    if page is not None:
+        from modelkit.cli.page import check_page
+
+        check_page(Path(page))
     limit = byte_count(manner.memory_limit)
     size = sum(_size(Path(path)) for path in _paths(arguments))
     try:
@@ -50,12 +45,16 @@ def execute(verb: str, arguments: dict[str, Any], manner: Manner) -> Any:
     report = reports.from_json(fields)
     if not manner.json:
         show(report, quiet=manner.quiet)
+    if page is not None:
+        from modelkit.cli.page import write_page
+
+        write_page(report, Path(page))
     sys.stdout.flush()
     return report
 
 
 def _paths(arguments: dict[str, Any]) -> list[str]:
-    values = [arguments.get(key) for key in ("source", "path", "a", "b", "against")]
+    values = [arguments.get(key) for key in ("source", "path", "model", "a", "b", "against")]
     values += arguments.get("models", ())
     return [value for value in values if isinstance(value, str)]
 

@@ -43,6 +43,14 @@ AllowFallback = Annotated[
 ]
 IntraOp = Annotated[int, typer.Option("--intra-op", help="Threads inside an operator", min=1)]
 
+Report = Annotated[
+    str | None, typer.Option("--report", help="Write the report as an HTML page too, offline")
+]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option("--dim", help="Lengths of a dynamic axis, as batch=1,8,32; repeatable"),
+]
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -56,6 +64,20 @@ def dims(pairs: list[str] | None) -> dict[str, int]:
                 f"--dim {safe(pair)} is not NAME=LENGTH", hint="write it as --dim batch=1"
             )
         found[name] = int(value)
+    return found
+
+
+def sweeps(pairs: list[str] | None) -> dict[str, list[int]]:
+    """``["batch=1,8", "seq=128"]`` as a mapping of axis to lengths >= 0."""
+    found: dict[str, list[int]] = {}
+    for pair in pairs or ():
+        name, equals, values = pair.partition("=")
+        lengths = values.split(",")
+        if not (name and equals and all(length.isdecimal() for length in lengths)):
+            raise UsageError(
+                f"--dim {safe(pair)} is not NAME=LENGTHS", hint="write it as --dim batch=1,8,32"
+            )
+        found[name] = list(dict.fromkeys(map(int, lengths)))
     return found
 
 

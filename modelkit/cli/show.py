@@ -1,4 +1,4 @@
-"""Reports as text for people: the only file that imports rich.
+"""Reports as text for people.
 
 A verb that writes a file shows its table on stderr and the written path on stdout; the others show
 their table on stdout, because the table is their result.
@@ -7,7 +7,6 @@ their table on stdout, because the table is their result.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import singledispatch
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -15,7 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from modelkit import reports, worker
-from modelkit.cli.figures import byte_size, count, decibels, factor, milliseconds, scientific
+from modelkit.cli import show_bench as show_bench  # registers its views
+from modelkit.cli import show_models as show_models
+from modelkit.cli.figures import byte_size, count, decibels, factor, scientific
+from modelkit.cli.render import lines
+from modelkit.cli.render import notes as _notes
+from modelkit.cli.render import row as _row
+from modelkit.cli.render import table as _table
 from modelkit.safe import safe
 
 # A table in a pipe or a log file is not cut at the width of a terminal that is not there.
@@ -78,29 +83,6 @@ def show_explanation(report: reports.OptimizeReport) -> None:
         console.print(Text(line, style="yellow"))
     if not report.near_misses:
         console.print(Text("no near misses"))
-
-
-@singledispatch
-def lines(report: Any) -> list[RenderableType]:
-    """The report as renderables, top to bottom."""
-    raise TypeError(f"no view of {type(report).__name__}")
-
-
-def _table(title: str, *columns: str, right: int = 1) -> Table:
-    """A table whose first ``right`` columns are text and the others figures."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for index, column in enumerate(columns):
-        justify: Any = "left" if index < right else "right"
-        table.add_column(Text(column), justify=justify, header_style="dim")
-    return table
-
-
-def _row(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(safe(str(cell), 300)) for cell in cells))
-
-
-def _notes(notes: tuple[str, ...]) -> list[RenderableType]:
-    return [Text(f"note: {safe(note, 500)}", style="dim") for note in notes]
 
 
 def _files(source: reports.FileFacts | None, result: reports.FileFacts) -> Table:
@@ -195,110 +177,3 @@ def _(report: reports.QuantizeReport) -> list[RenderableType]:
         *_speed(report.speed),
     ]
     return parts + _notes(report.notes)
-
-
-@lines.register
-def _(report: reports.CompareReport) -> list[RenderableType]:
-    title = f"{report.samples} samples, {report.inputs}"
-    columns = ("output", "max abs", "relative", "SQNR", "cosine", "agreement", "top-10 overlap")
-    table = _table(title, *columns)
-    for output in report.outputs:
-        _row(
-            table,
-            safe(output.output, 60),
-            scientific(output.max_abs),
-            scientific(output.relative),
-            decibels(output.sqnr),
-            f"{output.cosine:.5f}",
-            "-" if output.agreement is None else f"{output.agreement:.2%}",
-            "-" if output.top10 is None else f"{output.top10:.1%}",
-        )
-    style = "green" if report.passed else "bold red"
-    verdict = f"{'passed' if report.passed else 'FAILED'}: {report.criterion}"
-    return [table, Text(verdict, style=style), *_notes(report.notes)]
-
-
-@lines.register
-def _(report: reports.BenchReport) -> list[RenderableType]:
-    shapes = " ".join(f"{safe(name, 40)}{shape}" for name, shape in report.shapes.items())
-    title = f"{report.machine}, {report.runtime}, {report.threads} thread(s), {shapes}"
-    columns = ("model", "provider", "size", "median", "p95", "CPU", "speed-up (95 % interval)")
-    judged = any(row.quality for row in report.rows)
-    more = ("cosine", "SQNR", "top-10 overlap") if judged else ("load", "first run", "peak")
-    table = _table(title, *columns, *more, right=2)
-    for row in report.rows:
-        if row.error:
-            _row(table, row.name, row.provider, f"not run: {row.error}")
-            continue
-        _row(
-            table,
-            row.name,
-            row.provider,
-            byte_size(row.bytes),
-            milliseconds(row.median_ms),
-            milliseconds(row.p95_ms),
-            milliseconds(row.cpu_ms),
-            factor(row.speedup),
-            *(_quality(row) if judged else _costs(row)),
-        )
-    return [table, *_notes(report.notes)]
-
-
-def _quality(row: reports.BenchRow) -> tuple[str, str, str]:
-    if row.quality is None:
-        return "reference", "-", "-"
-    top10 = "-" if row.quality.top10 is None else f"{row.quality.top10:.1%}"
-    return f"{row.quality.cosine:.5f}", decibels(row.quality.sqnr), top10
-
-
-def _costs(row: reports.BenchRow) -> tuple[str, str, str]:
-    """Time to load, time of the first run, memory; a framework is loaded by us, not timed."""
-    load = milliseconds(row.load_ms) if row.peak_mb else "-"
-    peak = f"{row.peak_mb:.0f} MB" if row.peak_mb else "-"
-    return load, milliseconds(row.first_ms), peak
-
-
-@lines.register
-def _(report: reports.InspectReport) -> list[RenderableType]:
-    parts: list[RenderableType] = [_files(None, report.file)]
-    if report.producer:
-        parts.append(Text(f"producer: {safe(report.producer)}"))
-    table = _table("inputs and outputs", "", "name", "type", "shape", right=4)
-    for kind, values in (("input", report.inputs), ("output", report.outputs)):
-        for value in values:
-            shape = "[" + ", ".join(safe(str(dim), 40) for dim in value.shape) + "]"
-            _row(table, kind, safe(value.name, 80), value.dtype, shape)
-    operators = ", ".join(f"{safe(name, 60)} {number}" for name, number in report.operators.items())
-    weights = ", ".join(f"{name} {byte_size(size)}" for name, size in report.bytes_by_dtype.items())
-    parts += [table, Text(f"operators: {operators}"), Text(f"weights: {weights or 'none'}")]
-    if report.largest:
-        largest = _table("largest tensors", "name", "type and shape", "size", right=2)
-        for name, kind, size in report.largest:
-            _row(largest, safe(name, 80), kind, byte_size(size))
-        parts.append(largest)
-    parts += [Text(f"history: {safe(step, 400)}") for step in report.history]
-    parts += [Text(f"lint: {safe(finding, 400)}", style="yellow") for finding in report.lint]
-    return parts
-
-
-@lines.register
-def _(report: reports.DoctorReport) -> list[RenderableType]:
-    parts: list[RenderableType] = []
-    for title, facts in (
-        ("versions", report.versions),
-        ("machine", report.machine),
-        ("extras", report.extras),
-    ):
-        table = _table(title, "", "", right=2)
-        for name, value in facts.items():
-            _row(table, f"  {name}", value)
-        parts.append(table)
-    table = _table("providers", "", "", "", right=3)
-    for provider in report.providers:
-        _row(table, f"  {provider.name}", "opens" if provider.opened else "FAILS", provider.detail)
-    if report.providers:
-        parts.append(table)
-    parts += [Text(f"problem: {safe(text, 500)}", style="bold red") for text in report.problems]
-    if not report.problems:
-        parts.append(Text("no problems found", style="green"))
-    return parts

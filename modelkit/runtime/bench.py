@@ -19,8 +19,9 @@ from typing import Protocol
 import numpy as np
 
 from modelkit.reports import Interval, SpeedVerdict
+from modelkit.runtime.binding import bound
 from modelkit.runtime.providers import CPU, Provider
-from modelkit.runtime.session import Feeds, Run, open_session
+from modelkit.runtime.session import Feeds, Run, Session, Setup
 
 PAIRS = 6
 """Fewest times each candidate is opened."""
@@ -267,34 +268,36 @@ def _student(freedom: int) -> float:
 
 
 def onnx_candidate(
-    path: Path,
-    *,
-    name: str = "",
-    providers: Sequence[Provider] = (CPU,),
-    threads: int = 1,
-    allow_fallback: bool = False,
+    path: Path, *, name: str = "", setup: Setup | None = None, io_binding: bool = False
 ) -> Candidate:
-    """A model file as a candidate, without the checks of feeds between the clocks."""
+    """A model file as a candidate, without the checks of feeds between the clocks.
+
+    With ``io_binding`` inputs lie where the first provider wants them and outputs stay there, so
+    that copies are not timed.
+    """
+    chosen = setup or Setup()
 
     @contextmanager
     def opened() -> Iterator[Run]:
-        with open_session(
-            path, providers=providers, threads=threads, allow_fallback=allow_fallback
-        ) as session:
-            raw, names = session.raw, [port.name for port in session.outputs]
-
-            def run(feeds: Feeds) -> dict[str, np.ndarray]:
-                try:
-                    raw.run(names, feeds)
-                except Exception:
-                    session.run(feeds)  # says in our words what is wrong
-                    raise
-                # The caller knows the outputs; a dict of them here would cost time.
-                return {}
-
-            yield run
+        with chosen.open(path) as session:
+            yield bound(session, chosen.providers[0]) if io_binding else _unchecked(session)
 
     return Candidate(name or path.name, opened)
+
+
+def _unchecked(session: Session) -> Run:
+    raw, names = session.raw, [port.name for port in session.outputs]
+
+    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+        try:
+            raw.run(names, feeds)
+        except Exception:
+            session.run(feeds)  # says in our words what is wrong
+            raise
+        # The caller knows the outputs; a dict of them here would cost time.
+        return {}
+
+    return run
 
 
 def gate(
@@ -306,7 +309,8 @@ def gate(
     seconds: float = _GATE_SECONDS,
 ) -> SpeedVerdict:
     """Whether the model ``new`` may replace ``old`` on 1 thread; see :func:`judge`."""
-    before, after = (onnx_candidate(path, providers=providers) for path in (old, new))
+    setup = Setup(providers=tuple(providers))
+    before, after = (onnx_candidate(path, setup=setup) for path in (old, new))
     wall = tuple(providers) != (CPU,) or not FINE_CPU_CLOCK
     return judge(before, after, feeds, wall=wall, seconds=seconds)
 

@@ -15,7 +15,7 @@ from onnx import helper
 from modelkit.errors import ModelkitError, ProviderMissing
 from modelkit.reports import ProviderFacts
 from modelkit.runtime.providers import CPU, PROVIDERS
-from modelkit.runtime.session import available, open_session
+from modelkit.runtime.session import available, built_with, open_session
 
 # Forms that every build opens, and numbers that none reaches for years.
 _OLD_OPSET, _OLD_IR = 17, 8
@@ -29,6 +29,8 @@ class Build:
     providers: tuple[str, ...]
     opset: int
     ir_version: int
+    cuda: str = ""
+    cudnn: str = ""
 
 
 def build() -> Build:
@@ -37,7 +39,7 @@ def build() -> Build:
         place = Path(folder)
         opsets = (n for n in range(_FAR_OPSET, 0, -1) if _opens(_matmul(place, n, _OLD_IR)))
         versions = (n for n in range(_FAR_IR, 0, -1) if _opens(_matmul(place, _OLD_OPSET, n)))
-        return Build(tuple(available()), next(opsets, 0), next(versions, 0))
+        return Build(tuple(available()), next(opsets, 0), next(versions, 0), *built_with())
 
 
 def open_on(provider: str) -> ProviderFacts:

@@ -42,7 +42,10 @@ SUCCESSORS = {
     "nuphar": "cpu",
     "stvm": "cpu",
     "tvm": "cpu",
+    "winml": "directml",
+    "rknpu": "cpu",
 }
+_SUFFIX = "executionprovider"
 
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
 _BY_ORT = {provider.ort.lower(): provider for provider in PROVIDERS}
@@ -56,7 +59,7 @@ def parse(text: str) -> tuple[tuple[Provider, ...], ...]:
     """
     rows = []
     for row in text.split(","):
-        names = [name.strip().lower() for name in row.split("+")]
+        names = [name.strip() for name in row.split("+")]
         rows.append(tuple(dict.fromkeys(_one(name) for name in names)))
     return tuple(rows)
 
@@ -67,14 +70,17 @@ def label(row: tuple[Provider, ...]) -> str:
 
 
 def _one(name: str) -> Provider:
-    found = _BY_NAME.get(name) or _BY_ORT.get(name)
+    found = _BY_NAME.get(name.lower()) or _BY_ORT.get(name.lower())
     if found is not None:
         return found
-    if name in SUCCESSORS:
+    short = name.lower().removesuffix(_SUFFIX)
+    if short in SUCCESSORS:
         raise UsageError(
-            f"ONNX Runtime no longer has the provider '{name}'",
-            hint=f"use --providers {SUCCESSORS[name]}",
+            f"ONNX Runtime no longer has the provider '{short}'",
+            hint=f"use --providers {SUCCESSORS[short]}",
         )
-    near = difflib.get_close_matches(name, _BY_NAME, n=1)
+    if short and short != name.lower() and short.isalnum():
+        return Provider(short, name)  # one that only this build has; ONNX Runtime spells it so
+    near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_BY_NAME)}"
     raise UsageError(f"unknown provider '{safe(name)}'", hint=hint)

@@ -1,12 +1,16 @@
 """One model opened for running, on the provider that was asked for and no other."""
 
+import contextlib
 import difflib
+import io
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -19,6 +23,10 @@ from modelkit.errors import (
     Unsupported,
     UsageError,
 )
+from modelkit.model import load, sha256
+from modelkit.runtime import tensorrt
+from modelkit.runtime.ports import Port as Port
+from modelkit.runtime.ports import check_value, port, shown
 from modelkit.runtime.providers import CPU, Provider
 from modelkit.safe import safe
 
@@ -36,22 +44,9 @@ except ModuleNotFoundError as missing:
 Feeds = dict[str, np.ndarray]
 Run = Callable[[Feeds], dict[str, np.ndarray]]
 
-_DTYPES = {
-    "float": "float32",
-    "double": "float64",
-    "string": "str",
-}
 _FATAL_ONLY = 4
+_NVIDIA = ("cuda", "tensorrt", "nvtensorrtrtx")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output as the runtime sees it; a dynamic axis is its name or None."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str | None, ...]
 
 
 class Session:
@@ -60,10 +55,10 @@ class Session:
     def __init__(self, raw: "ort.InferenceSession", path: Path) -> None:
         self.raw = raw
         self.path = path
-        self.inputs = tuple(_port(value) for value in raw.get_inputs())
-        self.outputs = tuple(_port(value) for value in raw.get_outputs())
+        self.inputs = tuple(port(value) for value in raw.get_inputs())
+        self.outputs = tuple(port(value) for value in raw.get_outputs())
         defaults = {value.name for value in raw.get_overridable_initializers()}
-        self._known = {port.name: port for port in self.inputs}
+        self._known = {wanted.name: wanted for wanted in self.inputs}
         self._optional = defaults
 
     def __enter__(self) -> Self:
@@ -104,13 +99,138 @@ class Session:
                 known = ", ".join(safe(key, 60) for key in list(self._known)[:20])
                 hint = f"did you mean '{safe(near[0])}'?" if near else f"it has: {known}"
                 raise UsageError(f"the model has no input '{safe(name)}'", hint=hint)
-        for port in self.inputs:
-            if port.name not in feeds:
+        for wanted in self.inputs:
+            if wanted.name not in feeds:
                 raise UsageError(
-                    f"input '{safe(port.name)}' got no value",
-                    hint=f"it is {port.dtype}{_shown(port.shape)}",
+                    f"input '{safe(wanted.name)}' got no value",
+                    hint=f"it is {wanted.dtype}{shown(wanted.shape)}",
                 )
-            _check_value(port, feeds[port.name])
+            check_value(wanted, feeds[wanted.name])
+
+
+GRAPH_LEVELS = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "layout": "ORT_ENABLE_LAYOUT",
+    "all": "ORT_ENABLE_ALL",
+}
+"""Our names of ONNX Runtime's own optimization levels."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How to open a model; one for each row of a table.
+
+    Attributes:
+        providers: in order of preference; the CPU is implicit last.
+        provider_options: short name of a provider to its options, checked.
+        threads, inter_op: threads inside and between operators.
+        graph_level: ONNX Runtime's own optimization, a key of :data:`GRAPH_LEVELS`.
+        session_options: entries of ONNX Runtime's session configuration.
+        custom_ops: libraries of operators; absolute paths.
+        allow_fallback: let a provider that is missing fall back to the CPU.
+        min_offload: least share of the arithmetic that the first provider must do, 0..1.
+        trt_shapes: smallest, usual and largest shape of inputs, for TensorRT.
+        cache: where TensorRT's engines are kept; None: the user's cache folder.
+    """
+
+    providers: tuple[Provider, ...] = (CPU,)
+    provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    threads: int = 1
+    inter_op: int = 1
+    graph_level: str = "all"
+    session_options: Mapping[str, str] = field(default_factory=dict)
+    custom_ops: tuple[Path, ...] = ()
+    allow_fallback: bool = False
+    min_offload: float = 0.9
+    trt_shapes: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    cache: Path | None = None
+
+    def open(self, path: Path, *, profile: Path | None = None) -> Session:
+        """Open the model in ``path``; ``profile`` is the prefix of a trace file.
+
+        Raises:
+            ProviderMissing: a provider was asked for and is not there or opened nothing.
+            BadInput, Unsupported: ONNX Runtime refuses the model, or an option.
+        """
+        self._check_there()
+        options = self._options(profile)
+        rows = [(p.ort, self._provider_options(p, path)) for p in self.providers if _is_there(p)]
+        if all(name != CPU.ort for name, _ in rows):
+            rows.append((CPU.ort, {}))
+        if any(p.name in _NVIDIA and _is_there(p) for p in self.providers):
+            _load_libraries()
+        try:
+            raw = ort.InferenceSession(
+                str(path),
+                options,
+                providers=[name for name, _ in rows],
+                provider_options=[dict(given) for _, given in rows],
+            )
+        except Exception as error:
+            raise _refused(error, path, "could not be opened") from None
+        self._check_kept(raw.get_providers())
+        return Session(raw, path)
+
+    def _check_there(self) -> None:
+        absent = [provider.name for provider in self.providers if not _is_there(provider)]
+        if absent and not self.allow_fallback:
+            raise ProviderMissing(
+                f"provider '{absent[0]}' is not in the installed ONNX Runtime",
+                cause=f"it has: {', '.join(ort.get_available_providers())}",
+                hint="install the extra that has it, as modelkit[gpu], or add --allow-fallback",
+            )
+
+    def _check_kept(self, opened: list[str]) -> None:
+        fallen = [provider.ort for provider in self.providers if provider.ort not in opened]
+        if fallen and not self.allow_fallback:
+            raise ProviderMissing(
+                f"{fallen[0]} fell back to {opened[0]}",
+                cause="ONNX Runtime could not load it; `modelkit doctor` shows why",
+                hint="add --allow-fallback to run on the CPU instead",
+            )
+
+    def _options(self, profile: Path | None) -> "ort.SessionOptions":
+        options = ort.SessionOptions()
+        options.log_severity_level = _FATAL_ONLY
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = self.inter_op
+        if self.inter_op > 1:
+            options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+        if self.graph_level not in GRAPH_LEVELS:
+            raise UsageError(
+                f"unknown graph level '{safe(self.graph_level)}'",
+                hint=f"one of: {', '.join(GRAPH_LEVELS)}",
+            )
+        level = getattr(ort.GraphOptimizationLevel, GRAPH_LEVELS[self.graph_level])
+        options.graph_optimization_level = level
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
+        try:
+            for key, value in self.session_options.items():
+                options.add_session_config_entry(key, value)
+        except Exception as error:
+            raise UsageError(f"--session-option {safe(key)}: {safe(str(error), 200)}") from None
+        for library in self.custom_ops:
+            _register(options, library)
+        return options
+
+    def _provider_options(self, provider: Provider, path: Path) -> dict[str, str]:
+        given = dict(self.provider_options.get(provider.name, {}))
+        if provider.name != "tensorrt":
+            return given
+        model = load(path)
+        ports = [
+            (v.name or "", tuple(d if isinstance(d, int) else str(d.value) for d in v.shape or ()))
+            for v in model.graph.inputs
+            if v.const_value is None
+        ]
+        given |= tensorrt.profile_options(ports, self.trt_shapes, given)
+        versions = {"onnxruntime": version(), "tensorrt": package_version("tensorrt")}
+        root = self.cache or tensorrt.default_cache()
+        return given | tensorrt.cache_options(root, sha256(path), given, versions)
 
 
 def open_session(
@@ -123,50 +243,51 @@ def open_session(
     custom_ops: Sequence[Path] = (),
     profile: Path | None = None,
 ) -> Session:
-    """Open ``path`` on the first of ``providers``; the CPU carries what the others cannot.
+    """Open the model in ``path``, as :class:`Setup` does; without ``optimize`` as it is written."""
+    setup = Setup(
+        providers=tuple(providers),
+        threads=threads,
+        graph_level="all" if optimize else "none",
+        allow_fallback=allow_fallback,
+        custom_ops=tuple(custom_ops),
+    )
+    return setup.open(path, profile=profile)
 
-    ``optimize`` off means ONNX Runtime changes nothing in the graph; ``threads`` counts those
-    inside an operator; ``profile`` is the prefix of a trace file.
 
-    Raises:
-        ProviderMissing: a provider was asked for and is not there or opened nothing.
-        BadInput, Unsupported: ONNX Runtime refuses the model.
-    """
-    wanted = [provider.ort for provider in providers]
-    absent = [p.name for p in providers if p.ort not in ort.get_available_providers()]
-    if absent and not allow_fallback:
-        built = ", ".join(ort.get_available_providers())
-        raise ProviderMissing(
-            f"provider '{absent[0]}' is not in the installed ONNX Runtime",
-            cause=f"it has: {built}",
-            hint="install the extra that has it, as modelkit[gpu], or add --allow-fallback",
+def _is_there(provider: Provider) -> bool:
+    return provider.ort in ort.get_available_providers()
+
+
+def _register(options: "ort.SessionOptions", library: Path) -> None:
+    """Add a library of operators; it runs code, so only a plain absolute path will do."""
+    shown = safe(str(library))
+    if not library.is_absolute() or not library.is_file():
+        raise UsageError(
+            f"--custom-ops {shown} is not the absolute path of a library",
+            hint="give the whole path, as /opt/ops/libcustom.so",
         )
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    if not optimize:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if profile is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(profile)
     try:
-        for library in custom_ops:
-            options.register_custom_ops_library(str(library))
-        usable = [name for name in wanted if name in ort.get_available_providers()]
-        raw = ort.InferenceSession(
-            str(path), options, providers=list(dict.fromkeys([*usable, CPU.ort]))
-        )
+        options.register_custom_ops_library(str(library))
     except Exception as error:
-        raise _refused(error, path, "could not be opened") from None
-    fallen = [name for name in wanted if name not in raw.get_providers()]
-    if fallen and not allow_fallback:
-        raise ProviderMissing(
-            f"{fallen[0]} fell back to {raw.get_providers()[0]}",
-            cause="ONNX Runtime could not load it; `modelkit doctor` shows why",
-            hint="add --allow-fallback to run on the CPU instead",
-        )
-    return Session(raw, path)
+        raise Unsupported(
+            f"the operators in {shown} could not be loaded", cause=safe(str(error), 300)
+        ) from None
+
+
+def _load_libraries() -> None:
+    """Load CUDA and cuDNN from the packages of this environment, where ONNX Runtime can do so."""
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
+
+
+def package_version(name: str) -> str:
+    """The version of an installed package; "" when it is not there."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def version() -> str:
@@ -174,45 +295,16 @@ def version() -> str:
     return str(ort.__version__)
 
 
+def built_with() -> tuple[str, str]:
+    """The CUDA and cuDNN versions ONNX Runtime was built for; "" each where it does not tell."""
+    facts = sys.modules.get("onnxruntime.capi.build_and_package_info")
+    cuda, cudnn = (getattr(facts, name, "") or "" for name in ("cuda_version", "cudnn_version"))
+    return str(cuda), str(cudnn)
+
+
 def available() -> list[str]:
     """ONNX Runtime's names of the providers in the installed build."""
     return list(ort.get_available_providers())
-
-
-def _port(value: Any) -> Port:
-    kind = str(value.type)
-    inner = kind[kind.find("(") + 1 : kind.rfind(")")] if kind.startswith("tensor(") else kind
-    shape = value.shape if isinstance(value.shape, list) else []
-    return Port(value.name, _DTYPES.get(inner, inner), tuple(shape))
-
-
-def _check_value(port: Port, value: np.ndarray) -> None:
-    name, kind = safe(port.name), _kind(value)
-    if not isinstance(value, np.ndarray):
-        return  # sequences and maps are checked by the runtime
-    if kind != port.dtype:
-        raise UsageError(
-            f"input '{name}' is {port.dtype}, not {kind}",
-            hint=f"save it as {port.dtype}",
-        )
-    fits = len(value.shape) == len(port.shape) and all(
-        not isinstance(dim, int) or dim == length
-        for dim, length in zip(port.shape, value.shape, strict=True)
-    )
-    if port.shape and not fits:
-        raise UsageError(
-            f"input '{name}' has shape {list(value.shape)}, the model wants {_shown(port.shape)}"
-        )
-
-
-def _kind(value: np.ndarray) -> str:
-    if not isinstance(value, np.ndarray):
-        return type(value).__name__
-    return "str" if value.dtype.kind in "OUS" else value.dtype.name
-
-
-def _shown(shape: tuple[int | str | None, ...]) -> str:
-    return "[" + ", ".join("?" if dim is None else safe(str(dim), 40) for dim in shape) + "]"
 
 
 def _refused(error: Exception, path: Path, what: str) -> ModelkitError:

@@ -6,6 +6,9 @@ VERBS: dict[str, str] = {
     "quantize": "modelkit.quantize:quantize_file",
     "compare": "modelkit.comparison:compare_files",
     "bench": "modelkit.benchmark:bench_files",
+    "merge": "modelkit.benchmark:merge_files",
+    "run": "modelkit.inference:run_file",
+    "diff": "modelkit.inspection:diff_files",
     "inspect": "modelkit.inspection:inspect_file",
     "doctor": "modelkit.doctor:examine",
 }

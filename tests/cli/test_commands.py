@@ -215,3 +215,54 @@ def test_same_path_in_and_out(path: Path) -> None:
     done = modelkit("optimize", path, "-o", path, "--no-measure", "--force")
     assert done.returncode == 0, done.stderr
     assert modelkit("inspect", path).returncode == 0
+
+
+def test_run_prints_a_short_view_or_writes(path: Path) -> None:
+    np.save(path.with_name("a.npy"), np.ones((2, 64), np.float32))
+    done = modelkit("run", path, "--input", path.with_name("a.npy"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("y: float32[2,64] ")
+    out = path.with_name("o.npz")
+    done = modelkit("run", path, "-i", "normal", "--dim", "batch=5", "-o", out)
+    assert done.stdout == f"{out}\n"
+    with np.load(out) as found:
+        assert found["y"].shape == (5, 64)
+    assert modelkit("run", path, "-i", "normal", "-o", out).returncode == 9
+    assert modelkit("run", path, "-i", "normal", "--providers", "azure").returncode == 5
+    assert modelkit("run", path, "-i", "normal", "--providers", "cuda").returncode == 5
+
+
+def test_bench_sweeps_profiles_and_reports(path: Path) -> None:
+    page, kept = path.with_name("r.html"), path.with_name("k.json")
+    command = ("bench", path, path, "--dim", "batch=1,4", "-n", 6, "--profile")
+    done = modelkit(*command, "--report", page, "--save", kept)
+    assert done.returncode == 0, done.stderr
+    assert "x[4, 64]" in done.stdout
+    assert "time by operator" in done.stdout
+    assert "<svg" in page.read_text()
+    merged = modelkit("bench", "--merge", kept, kept)
+    assert "kept figures" in merged.stdout, merged.stderr
+    # Another file of that name is not replaced, and that is said before anything is timed.
+    page.write_text("mine")
+    done = modelkit("bench", path, "--duration", 600, "--report", page)
+    assert (done.returncode, page.read_text()) == (9, "mine")
+
+
+def test_inspect_shows_the_graph_and_differences(path: Path) -> None:
+    assert " = Erf(%d" in modelkit("inspect", path, "--graph").stdout
+    other = model_file(path.with_name("n.onnx"), GELU, seed=1)
+    done = modelkit("inspect", path, other)
+    assert "other values" in done.stdout
+    assert "no differences" in modelkit("inspect", path, path).stdout
+
+
+def test_compare_finds_the_layer_and_scores(path: Path) -> None:
+    other = model_file(path.with_name("n.onnx"), GELU, seed=1)
+    done = modelkit("compare", path, other, "--layers")
+    assert done.returncode == 1
+    assert "first difference: 'm' of MatMul" in done.stdout
+    np.save(path.with_name("a.npy"), np.ones((2, 64), np.float32))
+    (path.parent / "labels.txt").write_text("1\n2\n")
+    data = ("--eval-data", path.with_name("a.npy"), "--labels", path.parent / "labels.txt")
+    done = modelkit("compare", path, path, *data, "--metric", "top1")
+    assert "accuracy by top1, 2 rows" in done.stdout

@@ -27,3 +27,9 @@ def test_unknown_ones_are_usage_errors(name: str) -> None:
     with pytest.raises(UsageError, match="unknown provider") as caught:
         parse(name)
     assert "\x1b" not in caught.value.message
+
+
+def test_a_long_name_nobody_knows_is_tried_as_it_is() -> None:
+    assert parse("VitisAIExecutionProvider")[0][0] == ("vitisai", "VitisAIExecutionProvider")
+    with pytest.raises(UsageError, match="no longer has"):
+        parse("NupharExecutionProvider")

@@ -9,7 +9,7 @@ import pytest
 from modelkit.errors import BadInput, CheckFailed, ProviderMissing, Unsupported, UsageError
 from modelkit.runtime import session as module
 from modelkit.runtime.providers import CPU, parse
-from modelkit.runtime.session import open_session
+from modelkit.runtime.session import Setup, open_session
 from tests.models import linear_text, model_file
 
 
@@ -116,3 +116,59 @@ def test_without_onnx_runtime_the_extras_are_named() -> None:
     assert done.stdout.startswith("4 ")
     assert "modelkit[cpu]" in done.stdout
     assert "modelkit[gpu]" in done.stdout
+
+
+def test_setup_options_reach_the_runtime(path: Path) -> None:
+    setup = Setup(threads=2, inter_op=2, session_options={"session.disable_prepacking": "1"})
+    with setup.open(path) as session:
+        assert session.raw.get_session_options().intra_op_num_threads == 2
+    with pytest.raises(UsageError, match="unknown graph level"):
+        Setup(graph_level="most").open(path)
+    for library in ("ops.so", "/no/such/ops.so"):
+        with pytest.raises(UsageError, match="absolute path"):
+            Setup(custom_ops=(Path(library),)).open(path)
+
+
+def test_a_library_that_is_none_is_refused(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "ops.so").write_bytes(b"not a library")
+    with pytest.raises(Unsupported, match="could not be loaded"):
+        Setup(custom_ops=(tmp_path / "ops.so",)).open(path)
+
+
+def test_tensorrt_asks_for_shapes_before_it_opens(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    setup = Setup(providers=parse("tensorrt")[0], cache=tmp_path)
+    with pytest.raises(UsageError, match="dynamic axes") as caught:
+        setup.open(path)
+    assert caught.value.hint == "--trt-shape x:1x8,8x8,32x8"
+    shapes = {"x": ((1, 8), (2, 8), (4, 8))}
+    seen: dict[str, dict] = {}
+
+    def opened(place: str, options: object, providers: list, provider_options: list) -> None:
+        seen.update(zip(providers, provider_options, strict=True))
+        raise RuntimeError("no card here")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    with pytest.raises(BadInput, match="could not be opened"):
+        Setup(providers=parse("tensorrt")[0], cache=tmp_path, trt_shapes=shapes).open(path)
+    given = seen["TensorrtExecutionProvider"]
+    assert given["trt_profile_max_shapes"] == "x:4x8"
+    assert Path(given["trt_engine_cache_path"]).is_relative_to(tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["cuda", "tensorrt+cuda"])
+def test_a_real_card_runs_the_model(path: Path, name: str, tmp_path: Path) -> None:
+    from modelkit.runtime.profile import check_offload
+
+    shapes = {"x": ((1, 8), (2, 8), (4, 8))}
+    setup = Setup(providers=parse(name)[0], cache=tmp_path / "cache", trt_shapes=shapes)
+    feeds = {"x": np.ones((2, 8), np.float32)}
+    with open_session(path) as session:
+        expected = session.run(feeds)["y"]
+    with setup.open(path) as session:
+        np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-2)
+    assert check_offload(setup, path, feeds).offloaded >= 0.9

@@ -1,0 +1,52 @@
+"""The machine under a measurement: its name, and whether it was slowed down meanwhile."""
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modelkit.runtime.bench import Samples
+
+_THROTTLE = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
+_DRIFT = 1.10  # later sessions of every candidate against earlier ones
+_FEWEST = 8  # runs in a session, or its median says too little
+
+
+def machine_name() -> str:
+    """Processor and cores, as a table's title."""
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        lines = information.read_text(errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def throttle_count(root: Path = Path("/sys")) -> int:
+    """How often the kernel saw a core too hot since it started; 0 where it does not tell."""
+    counts = (file.read_text().strip() for file in root.glob(_THROTTLE))
+    return sum(int(count) for count in counts if count.isdecimal())
+
+
+def slowed(timed: Sequence[Samples], throttled: int) -> Iterator[str]:
+    """What speaks for a machine that was slowed down while it measured."""
+    if throttled:
+        yield f"the processor was too hot {throttled} times and slowed down; cool it and repeat"
+    drifts = [_drift(samples) for samples in timed]
+    if drifts and min(drifts) > _DRIFT:
+        yield (
+            f"everything got {min(drifts) - 1:.0%} slower from the first sessions to the last:"
+            " the processor was slowed down (heat, power, other work)"
+        )
+
+
+def _drift(samples: Samples) -> float:
+    """Median time of the last third of the sessions over that of the first."""
+    medians = [float(np.median(runs)) for runs in samples.cpu if len(runs) >= _FEWEST]
+    third = len(medians) // 3
+    if not third:
+        return 1.0
+    return float(np.median(medians[-third:]) / max(float(np.median(medians[:third])), 1e-12))

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+from modelkit.benchmark.machine import machine_name, slowed, throttle_count
+from modelkit.runtime.bench import Samples
+
+
+def sessions(*milliseconds: float) -> Samples:
+    runs = [[value / 1000] * 10 for value in milliseconds]
+    return Samples(wall=runs, cpu=runs)
+
+
+def test_the_machine_has_a_name_and_cores() -> None:
+    assert "cores" in machine_name()
+
+
+def test_throttle_counts_of_all_cores_add_up(tmp_path: Path) -> None:
+    for core, count in (("cpu0", "3\n"), ("cpu1", "4\n")):
+        folder = tmp_path / "devices/system/cpu" / core / "thermal_throttle"
+        folder.mkdir(parents=True)
+        (folder / "core_throttle_count").write_text(count)
+    assert throttle_count(tmp_path) == 7
+    assert throttle_count(tmp_path / "nothing") == 0
+
+
+def test_everything_getting_slower_is_the_machine() -> None:
+    slow = sessions(1, 1, 1.1, 1.2, 1.3, 1.3)
+    steady = sessions(1, 1, 1, 1, 1, 1)
+    assert "slower from the first" in next(slowed([slow, slow], 0))
+    assert not list(slowed([slow, steady], 0))
+    assert not list(slowed([sessions(1, 1)], 0))
+
+
+def test_heat_is_told() -> None:
+    assert "too hot 2 times" in next(slowed([], 2))

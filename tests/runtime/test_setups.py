@@ -1,0 +1,30 @@
+import pytest
+
+from modelkit.errors import UsageError
+from modelkit.runtime.setups import one_setup, setups
+
+
+def test_a_setup_for_each_row() -> None:
+    found = setups("cpu,tensorrt+cuda", {"threads": 3, "session_option": ["a.b=1=2"]})
+    assert [[p.name for p in s.providers] for s in found] == [["cpu"], ["tensorrt", "cuda"]]
+    assert {s.threads for s in found} == {3}
+    assert found[0].session_options == {"a.b": "1=2"}
+
+
+def test_one_model_runs_in_one_place() -> None:
+    assert one_setup("cuda+cpu").providers[0].name == "cuda"
+    with pytest.raises(UsageError, match="several rows"):
+        one_setup("cpu,cuda")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"min_offload": 1.5}, "makes no sense"),
+        ({"session_option": ["novalue"]}, "not key=value"),
+        ({"trt_shape": ["x:1x2"]}, "not NAME:MIN,OPT,MAX"),
+    ],
+)
+def test_words_that_make_no_sense(given: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        setups("cpu", given)  # type: ignore[arg-type]
