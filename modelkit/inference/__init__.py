@@ -98,7 +98,7 @@ def run_file(
         shown=tuple(loop.shown) if output is None else (),
         placement=placement,
         notes=(*notes, *checked),
-        written=output or "",
+        written=output,
     )
 
 
@@ -244,7 +244,7 @@ def _clip(
         seconds=time.perf_counter() - start,
         shown=tuple(_best(found)) if output is None else (),
         notes=(f"logit scale {found.scale:.6g}",),
-        written=output or "",
+        written=output,
     )
 
 

@@ -17,7 +17,7 @@ class RunReport:
     shown: tuple[dict[str, str], ...]
     placement: Placement | None = None
     notes: tuple[str, ...] = ()
-    written: str = ""
+    written: str | None = None
 
 
 @dataclass(frozen=True)
