@@ -20,6 +20,7 @@ from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.restore_batch_axes import restore_batch_axes
 from modelkit.passes.settle_reshapes import settle_reshapes
+from modelkit.passes.settle_weights import settle_weights
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.share_duplicates import share_duplicates
 from modelkit.passes.share_initializers import share_initializers
@@ -28,6 +29,7 @@ from modelkit.reports import Change
 Pass = Callable[[Model], Changes]
 
 BASIC: tuple[Pass, ...] = (
+    settle_weights,
     inline_functions,
     remove_unused,
     lift_constants,
