@@ -114,22 +114,22 @@ def _rewritten(model: Model, choice: Choice) -> Optimized:
     target = load_target(choice.target)
     copy = clone(model)
     first = run_level(copy, choice.level, chosen=choice.takes)
-    if choice.level == "basic":
-        return Optimized(copy, first)
+    fusions = [each for each in load_fusions() if choice.level != "basic" or each.level == "basic"]
 
     def allow(fusion: Fusion) -> str | None:
         if not choice.takes(fusion.name):
             return "left out by --skip or --only"
         if choice.level != "all" and fusion.level == "all":
             return "belongs to --level all"
-        return target.allows(fusion.name)
+        # What leaves a kernel out is faster everywhere; what puts another there was measured.
+        return None if fusion.level == "basic" else target.allows(fusion.name)
 
     def clean(part: Model) -> tuple[Change, ...]:
         return run_level(part, choice.level, chosen=choice.takes)
 
-    # A model for any runtime must still open where the original did.
-    highest = 0 if choice.target == "any" else WORKING
-    fused = fuse(copy, load_fusions(), allow=allow, clean=clean, highest=highest)
+    # A model for any runtime must still open where the original did; basic keeps the opset.
+    highest = 0 if choice.target == "any" or choice.level == "basic" else WORKING
+    fused = fuse(copy, fusions, allow=allow, clean=clean, highest=highest)
     changes = _summed((*first, *fused.changes))
     return Optimized(fused.model, changes, fused.near_misses, fused.notes)
 

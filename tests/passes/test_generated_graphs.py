@@ -107,7 +107,10 @@ def linear(b: Builder, draw: st.DrawFn, x: str) -> None:
 
 
 def clipped(b: Builder, draw: st.DrawFn, x: str) -> None:
-    low, high = (b.weight(np.array(item, dtype=np.float32)) for item in draw(st.sampled_from([(0, 6), (-1, 1)])))
+    low, high = (
+        b.weight(np.array(item, dtype=np.float32))
+        for item in draw(st.sampled_from([(0, 6), (-1, 1)]))
+    )
     y = b.node("Clip", [x, low, high])[0]
     b.keep(b.node("Relu", [y])[0])
 
