@@ -15,9 +15,11 @@ from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.merge_chains import merge_chains
+from modelkit.passes.merge_concats import merge_concats
 from modelkit.passes.remove_dead_branches import remove_dead_branches
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.passes.remove_zero_channels import remove_zero_channels
 from modelkit.passes.restore_batch_axes import restore_batch_axes
 from modelkit.passes.settle_reshapes import settle_reshapes
 from modelkit.passes.settle_weights import settle_weights
@@ -42,7 +44,9 @@ BASIC: tuple[Pass, ...] = (
     restore_batch_axes,
     settle_reshapes,
     merge_chains,
+    merge_concats,
     remove_identity,
+    remove_zero_channels,
     remove_unused,
 )
 
