@@ -17,4 +17,4 @@ def test_every_verb_is_a_function_with_a_report(verb: str) -> None:
 
 
 def test_every_command_has_a_verb() -> None:
-    assert set(VERBS) == set(COMMANDS)
+    assert set(VERBS) - {"rewrites"} == set(COMMANDS)  # that one is optimize --list
