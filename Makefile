@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: install demo test check fmt bench size clean
+.PHONY: install demo test test-onnx check fmt bench size clean
 
 install: $(STAMP)
 
@@ -24,6 +24,9 @@ check: install
 
 test: check
 	$(BIN)/pytest -n 2
+
+test-onnx: install
+	$(BIN)/python -m tests.passes.node_cases
 
 fmt: install
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,12 @@ class Level(StrEnum):
     ALL = "all"
 
 
+def _list(wanted: bool) -> None:
+    if wanted:
+        execute("rewrites", {}, Manner())
+        raise typer.Exit
+
+
 def optimize(
     source: options.Source,
     output: options.Output = None,
@@ -31,6 +37,26 @@ def optimize(
     skip: Annotated[
         list[str] | None, typer.Option(help="Leave this pass or fusion out; repeatable")
     ] = None,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", is_eager=True, callback=_list, help="List passes and fusions"),
+    ] = False,
+    opset: Annotated[int | None, typer.Option(help="Write this opset")] = None,
+    runtime: Annotated[
+        str, typer.Option("--for", help="Oldest runtime that must open it, as ort==1.17")
+    ] = "",
+    dim: Annotated[
+        list[str] | None, typer.Option(help="Fix a named axis, as batch=1; repeatable")
+    ] = None,
+    free_dim: Annotated[
+        list[str] | None, typer.Option(help="Name a fixed axis, as x:0=batch; repeatable")
+    ] = None,
+    extract: Annotated[
+        str, typer.Option(help="Cut out what lies between two values, as a..b")
+    ] = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the outputs after each rewrite (slow)")
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="List what fired, where, and the near misses")
     ] = False,
@@ -56,6 +82,12 @@ def optimize(
         "target": target,
         "only": only or [],
         "skip": skip or [],
+        "opset": opset,
+        "runtime": runtime,
+        "dims": options.dims(dim),
+        "free_dims": free_dim or [],
+        "extract": extract,
+        "check": check,
         "seed": seed,
         "force": force,
         "dry_run": dry_run,

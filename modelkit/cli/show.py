@@ -152,11 +152,34 @@ def _(report: reports.OptimizeReport) -> list[RenderableType]:
             _row(changes, change.name, change.count)
     return [
         changes,
+        _operators(report.operators_before, report.operators_after),
         _files(report.source, report.result),
         *_verification(report.verification),
         *_speed(report.speed),
         *_notes(report.notes),
     ]
+
+
+def _operators(before: dict[str, int], after: dict[str, int]) -> Table:
+    """What each operator's count became, those that changed most first."""
+    table = _table("operators", "operator", "before", "after", "change")
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    for name in sorted(names, key=lambda n: (-abs(after.get(n, 0) - before.get(n, 0)), n)):
+        old, new = before.get(name, 0), after.get(name, 0)
+        _row(table, safe(name, 60), old, new, f"{new - old:+d}")
+    old, new = sum(before.values()), sum(after.values())
+    _row(table, "all", old, new, f"{new - old:+d}")
+    return table
+
+
+@lines.register
+def _(report: reports.RewritesReport) -> list[RenderableType]:
+    table = _table(
+        "passes and fusions of optimize", "name", "kind", "level", "what it does", right=4
+    )
+    for each in report.rewrites:
+        _row(table, each.name, each.kind, each.level, each.line)
+    return [table]
 
 
 @lines.register

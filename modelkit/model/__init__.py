@@ -3,7 +3,7 @@
 from onnx_ir import Model
 
 from modelkit.model.constants import add_constant, const_of, fresh_name
-from modelkit.model.facts import facts, nodes, operator_counts
+from modelkit.model.facts import facts, newest_of, nodes, operator_counts
 from modelkit.model.inputs import InputSpec, read_inputs, write_inputs
 from modelkit.model.provenance import add_step, history, strip_debug
 from modelkit.model.read import load, sha256
@@ -29,6 +29,7 @@ __all__ = [
     "fresh_name",
     "history",
     "load",
+    "newest_of",
     "nodes",
     "operator_counts",
     "read_inputs",

@@ -71,6 +71,18 @@ def lowest_runtime(opset: int, ir_version: int) -> str:
     return ""
 
 
+def newest_of(major: int, minor: int) -> tuple[int, int] | None:
+    """The newest opset and IR version that this ONNX Runtime release opens; None: older than all.
+
+    A release between two of the table opens what the older of them does.
+    """
+    found = None
+    for release, opset, ir_version in RUNTIMES:
+        if tuple(map(int, release.split("."))) <= (major, minor):
+            found = opset, ir_version
+    return found
+
+
 def _graphs(model: ir.Model) -> list[ir.Graph]:
     return [model.graph, *{id(g): g for g in model.graph.subgraphs()}.values()]
 

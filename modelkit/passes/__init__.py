@@ -15,19 +15,25 @@ from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.merge_chains import merge_chains
+from modelkit.passes.merge_concats import merge_concats
 from modelkit.passes.remove_dead_branches import remove_dead_branches
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.passes.remove_zero_channels import remove_zero_channels
 from modelkit.passes.restore_batch_axes import restore_batch_axes
 from modelkit.passes.settle_reshapes import settle_reshapes
+from modelkit.passes.settle_weights import settle_weights
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.share_duplicates import share_duplicates
 from modelkit.passes.share_initializers import share_initializers
 from modelkit.reports import Change
 
 Pass = Callable[[Model], Changes]
+Watch = Callable[[str, Model], None]
+"""Told the name of each pass or fusion that changed the model, and the model."""
 
 BASIC: tuple[Pass, ...] = (
+    settle_weights,
     inline_functions,
     remove_unused,
     lift_constants,
@@ -40,7 +46,9 @@ BASIC: tuple[Pass, ...] = (
     restore_batch_axes,
     settle_reshapes,
     merge_chains,
+    merge_concats,
     remove_identity,
+    remove_zero_channels,
     remove_unused,
 )
 
@@ -51,16 +59,20 @@ MAX_ROUNDS = 6
 READING = (infer_symbols,)
 
 
-def run_level(model: Model, level: str, *, chosen: Callable[[str], bool]) -> tuple[Change, ...]:
+def run_level(
+    model: Model, level: str, *, chosen: Callable[[str], bool], watch: Watch | None = None
+) -> tuple[Change, ...]:
     """Run the passes of ``level`` whose names are ``chosen``, round after round, in place.
 
     Stops when a round changes nothing, at the latest after ``MAX_ROUNDS``.  Returns what each pass
     did in all rounds together, those that did nothing left out.
     """
-    return run_passes(model, [each for each in LEVELS[level] if chosen(name_of(each))])
+    return run_passes(model, [each for each in LEVELS[level] if chosen(name_of(each))], watch)
 
 
-def run_passes(model: Model, passes: Sequence[Pass]) -> tuple[Change, ...]:
+def run_passes(
+    model: Model, passes: Sequence[Pass], watch: Watch | None = None
+) -> tuple[Change, ...]:
     """Run ``passes`` in order until a round changes nothing."""
     totals: dict[str, Changes] = {}
     for _ in range(MAX_ROUNDS):
@@ -71,6 +83,8 @@ def run_passes(model: Model, passes: Sequence[Pass]) -> tuple[Change, ...]:
             if each not in READING:
                 changed += done.count
                 totals[name_of(each)] = _joined(totals.get(name_of(each)), done)
+                if watch is not None and done.count:
+                    watch(name_of(each), model)
         if not changed:
             break
     return tuple(
@@ -92,4 +106,4 @@ def _joined(before: Changes | None, after: Changes) -> Changes:
     return Changes(before.count + after.count, tuple(notes))
 
 
-__all__ = ["BASIC", "LEVELS", "Changes", "Pass", "name_of", "run_level", "run_passes"]
+__all__ = ["BASIC", "LEVELS", "Changes", "Pass", "Watch", "name_of", "run_level", "run_passes"]

@@ -1,16 +1,22 @@
 """Move a model to another opset of the ONNX domain."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 
 from modelkit import progress
 from modelkit.errors import Unsupported
 from modelkit.model import Model, clone
 from modelkit.passes.changes import Changes
+from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
-from modelkit.passes.surgery import is_onnx
+from modelkit.passes.lift_constants import lift_constants
+from modelkit.passes.opsets.lower import lower
+from modelkit.passes.opsets.schemas import schema
+from modelkit.passes.shape_to_constant import shape_to_constant
+from modelkit.passes.surgery import ONNX, graphs, is_onnx
 from modelkit.safe import safe
 
 NEWEST = 26
@@ -20,6 +26,7 @@ PIVOT = 18
 
 SCRIPT_NEWEST = 25
 LARGE_BYTES = 1024
+MAX_EXPANSIONS = 3
 
 
 def convert_opset(model: Model, version: int) -> Changes:
@@ -47,8 +54,14 @@ def convert_opset(model: Model, version: int) -> Changes:
             cause="the model has functions that cannot be inlined",
         )
     progress.step(f"conversion to opset {version}")
-    if version < current or current < PIVOT:
-        _by_onnx(model, current, version if version < current else min(version, PIVOT))
+    if version < current:
+        _expand_newer(model, version)
+        try:
+            lower(model, version)
+        except Unsupported as error:
+            raise _refused(current, version, error.cause) from None
+    elif current < PIVOT:
+        _by_onnx(model, current, min(version, PIVOT))
     if model.opset_imports[""] < version:
         _by_script(model, min(version, SCRIPT_NEWEST))
     if model.opset_imports[""] < version:
@@ -78,15 +91,54 @@ def _refused(before: int, version: int, cause: str) -> Unsupported:
 
 def _by_onnx(model: Model, before: int, version: int) -> None:
     scaled = _resizes(model) if before <= 10 < version else []
-    proto = ir.to_proto(_weightless(model))
     try:
-        converted = onnx.version_converter.convert_version(proto, version)
+        _through_proto(model, lambda proto: onnx.version_converter.convert_version(proto, version))
     except (onnx.version_converter.ConvertError, RuntimeError, ValueError, IndexError) as error:
         raise _refused(before, version, str(error)) from None
-    graph = ir.from_proto(converted).graph
-    _restore(graph, model.graph)
-    model.graph = graph
     _keep_sampling(model, scaled)
+
+
+def _expand_newer(model: Model, version: int) -> None:
+    """Replace operators that ``version`` lacks by the nodes ONNX defines them with."""
+    for _ in range(MAX_EXPANSIONS):
+        infer_symbols(model)
+        newer = {
+            node.op_type
+            for graph in graphs(model)
+            for node in graph
+            if node.domain in ONNX and _expands(node.op_type, model.opset_imports[""], version)
+        }
+        if not newer:
+            return
+        kinds = [("", kind) for kind in sorted(newer)]
+        before = model.graph.num_nodes()
+        _through_proto(
+            model,
+            lambda proto, kinds=kinds: onnx.inliner.inline_selected_functions(  # type: ignore[misc]
+                proto, kinds, inline_schema_functions=True
+            ),
+        )
+        if model.graph.num_nodes() == before:
+            return
+        # The axes a definition computes must be plain to be spelled as attributes.
+        for each in (lift_constants, infer_symbols, shape_to_constant):
+            each(model)
+
+
+def _expands(kind: str, current: int, version: int) -> bool:
+    found = schema(kind, current, deprecated=True)
+    if found is None or schema(kind, version) is not None:
+        return False
+    return bool(found.has_function or found.has_context_dependent_function)
+
+
+def _through_proto(model: Model, change: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None:
+    """Let a function of onnx change the graph, without its weights."""
+    copy = _weightless(model)
+    copy.ir_version = max(copy.ir_version, 4)  # before, weights had to be inputs
+    changed = ir.from_proto(change(ir.to_proto(copy))).graph
+    _restore(changed, model.graph)
+    model.graph = changed
 
 
 def _weightless(model: Model) -> Model:

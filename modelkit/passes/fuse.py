@@ -16,6 +16,7 @@ WORKING = 23
 MAX_ROUNDS = 4
 
 Allow = Callable[[Fusion], str | None]
+Watch = Callable[[str, Model], None]
 Clean = Callable[[Model], Sequence[Change]]
 
 
@@ -30,13 +31,20 @@ class Fused:
 
 
 def fuse(
-    model: Model, fusions: Sequence[Fusion], *, allow: Allow, clean: Clean, highest: int
+    model: Model,
+    fusions: Sequence[Fusion],
+    *,
+    allow: Allow,
+    clean: Clean,
+    highest: int,
+    watch: Watch | None = None,
 ) -> Fused:
     """Return the fused model; ``model`` itself stays as it was.
 
     The fusions run at opset ``min(highest, 23)``.  If none that fired needs more than the opset
     the model had, they run again at that one, so that no opset is raised for nothing.  ``clean``
     is run after a conversion and after the fusions; ``allow`` gives the reason to leave one out.
+    With ``watch`` the fusions are applied one by one, and it sees the model after each that fired.
     """
     before = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
     working = min(highest, WORKING)
@@ -44,7 +52,7 @@ def fuse(
     misses: tuple[NearMiss, ...] | None = None
     if before < working:
         try:
-            raised, applied, cleaned = _at(working, model, fusions, allow, clean)
+            raised, applied, cleaned = _at(working, model, fusions, allow, clean, watch)
         except Unsupported as error:
             notes = (f"opset stays {before}: {error.cause or error.message}",)
         else:
@@ -55,16 +63,23 @@ def fuse(
                 )
             # Seen at the higher opset, no fusion is missing only because it needs one.
             misses = tuple(applied.near_misses)
-    kept, applied, cleaned = _at(before, model, fusions, allow, clean)
+    kept, applied, cleaned = _at(before, model, fusions, allow, clean, watch)
     misses = tuple(applied.near_misses) if misses is None else misses
     return Fused(kept, (*applied.changes, *cleaned), misses, notes)
 
 
 def _at(
-    version: int, model: Model, fusions: Sequence[Fusion], allow: Allow, clean: Clean
+    version: int,
+    model: Model,
+    fusions: Sequence[Fusion],
+    allow: Allow,
+    clean: Clean,
+    watch: Watch | None,
 ) -> tuple[Model, Applied, Sequence[Change]]:
     copy = clone(model)
     if convert_opset(copy, version).count:
+        if watch is not None:
+            watch("convert_opset", copy)
         clean(copy)
 
     def permitted(fusion: Fusion) -> str | None:
@@ -78,7 +93,7 @@ def _at(
     needed = 0
     for _ in range(MAX_ROUNDS):
         progress.step("fusions")
-        applied = apply(fusions, copy, allow=permitted)
+        applied = _applied(fusions, copy, permitted, watch)
         misses = {(miss.fusion, miss.node): miss for miss in applied.near_misses}
         if not applied.changes:
             break
@@ -87,3 +102,19 @@ def _at(
         needed = max(needed, applied.opset_needed)
         cleaned += clean(copy)
     return copy, Applied(tuple(changes), tuple(misses.values()), needed), cleaned
+
+
+def _applied(fusions: Sequence[Fusion], model: Model, allow: Allow, watch: Watch | None) -> Applied:
+    if watch is None:
+        return apply(fusions, model, allow=allow)
+    changes: list[Change] = []
+    misses: list[NearMiss] = []
+    needed = 0
+    for fusion in sorted(fusions, key=lambda each: (each.order, -each.size, each.name)):
+        done = apply([fusion], model, allow=allow)
+        changes += done.changes
+        misses += done.near_misses
+        needed = max(needed, done.opset_needed)
+        if done.changes:
+            watch(fusion.name, model)
+    return Applied(tuple(changes), tuple(misses), needed)

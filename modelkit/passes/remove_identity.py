@@ -2,20 +2,18 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of
 from modelkit.passes.changes import Changes
 from modelkit.passes.surgery import attribute, bypass, graphs, ints, is_onnx, same_shape
-
-MAX_NEUTRAL = 1 << 16
+from modelkit.passes.uniform import uniform
 
 
 def remove_identity(model: Model) -> Changes:
     """Remove Identity, Dropout at inference, and Cast, Reshape, Transpose, Slice, Pad, Expand,
-    Tile, Flatten, Squeeze, Unsqueeze, Concat, Sum, Max, Min, Mean and neutral arithmetic that
-    change nothing.
+    Tile, Flatten, Squeeze, Unsqueeze, Concat, Sum, Max, Min, Mean, Where, And, Or and neutral
+    arithmetic that change nothing.
 
     Whether a shape changes is judged by what ``infer_symbols`` wrote.  Outputs keep their names; a
     node between an input and an output stays.  Adding 0 turns -0.0 into 0.0, otherwise exact.
@@ -95,27 +93,33 @@ def _neutral(value: float, *, either: bool) -> Test:
         pairs = [(0, 1), (1, 0)] if either else [(0, 1)]
         for kept, other in pairs:
             source = node.inputs[kept]
-            if source is not None and _is_all(node.inputs[other], value):
+            if source is not None and uniform(node.inputs[other]) == value:
                 return source if same_shape(source, node.outputs[0]) else None
         return None
 
     return test
 
 
-def _is_all(value: ir.Value | None, wanted: float) -> bool:
-    tensor = None if value is None else value.const_value
-    if tensor is None or tensor.size > MAX_NEUTRAL or tensor.size == 0:
-        return False
-    array = const_of(value)
-    return array is not None and array.dtype.kind in "fiu" and bool(np.all(array == wanted))
+def _where(node: ir.Node) -> ir.Value | None:
+    condition, yes, no = node.inputs
+    chosen = uniform(condition)
+    if yes is no:
+        source = yes
+    elif chosen is None:
+        return None
+    else:
+        source = yes if chosen else no
+    return source if source is not None and same_shape(source, node.outputs[0]) else None
 
 
 RULES: dict[str, Test] = {
-    "Add": _neutral(0, either=True), "Cast": _cast, "Concat": _alone,
+    "Add": _neutral(0, either=True), "And": _neutral(1, either=True), "Cast": _cast,
+    "Concat": _alone,
     "Div": _neutral(1, either=False), "Dropout": _dropout, "Expand": _same_shape,
     "Flatten": _same_shape, "Identity": _always, "Max": _alone, "Mean": _alone, "Min": _alone,
-    "Mul": _neutral(1, either=True), "Pad": _pad, "Pow": _neutral(1, either=False),
+    "Mul": _neutral(1, either=True), "Or": _neutral(0, either=True), "Pad": _pad,
+    "Pow": _neutral(1, either=False),
     "Reshape": _same_shape, "Slice": _slice, "Squeeze": _same_shape,
     "Sub": _neutral(0, either=False), "Sum": _alone, "Tile": _same_shape,
-    "Transpose": _transpose, "Unsqueeze": _same_shape,
+    "Transpose": _transpose, "Unsqueeze": _same_shape, "Where": _where,
 }  # fmt: skip

@@ -95,6 +95,23 @@ class NearMiss:
 
 
 @dataclass(frozen=True)
+class Rewrite:
+    """A pass or fusion (``kind``) that --skip and --only know, and the level it belongs to."""
+
+    name: str
+    kind: str
+    level: str
+    line: str
+
+
+@dataclass(frozen=True)
+class RewritesReport:
+    """Every pass and fusion of ``optimize``."""
+
+    rewrites: tuple[Rewrite, ...]
+
+
+@dataclass(frozen=True)
 class OptimizeReport:
     """What ``optimize`` did."""
 

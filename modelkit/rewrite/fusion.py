@@ -14,8 +14,9 @@ class Fusion:
     """A rewrite: the expressions it looks for, its conditions, and what it puts there.
 
     ``opset`` is the lowest it needs; ``order`` puts a fusion behind those of lower order, so that
-    it takes what they left; ``level`` is "extended" for standard operators that any
-    runtime has, "all" for what one target runs fastest.
+    it takes what they left; ``level`` is "basic" for what leaves a kernel out and puts no new one
+    there, "extended" for standard operators that any runtime has, "all" for what one target runs
+    fastest.
     """
 
     name: str

@@ -67,6 +67,19 @@ def test_optimize_explains_what_fired_and_what_nearly_did(path: Path) -> None:
     assert "left out by --skip" in done.stderr
 
 
+def test_optimize_lists_its_rewrites_and_shows_what_they_did(path: Path) -> None:
+    done = modelkit("optimize", "--list")
+    assert "gelu_erf" in done.stdout
+    assert "remove_identity" in done.stdout
+    assert done.returncode == 0
+    done = modelkit(
+        "optimize", path, "--no-measure", "--check", "--for", "ort==1.17", "--dim", "batch=2"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fixed batch=2" in done.stderr
+    assert "operator" in done.stderr
+
+
 def test_json_is_the_only_thing_on_stdout(path: Path) -> None:
     for command in (
         ("optimize", path, "--no-measure", "--json"),
@@ -127,6 +140,13 @@ ERRORS = {
     "cut off": (["inspect", "cut.onnx"], 3, "not an ONNX model, or is cut off"),
     "another format": (["optimize", "zip.onnx"], 3, "zip archive"),
     "unknown operator": (["optimize", "magic.onnx"], 4, "Magic"),
+    "unknown name of an axis": (
+        ["optimize", "m.onnx", "--dim", "bach=1"],
+        2,
+        "did you mean 'batch'",
+    ),
+    "unknown value": (["optimize", "m.onnx", "--extract", "q..y"], 2, "no value of the graph"),
+    "unknown runtime": (["optimize", "m.onnx", "--for", "ort=1"], 2, "no runtime modelkit knows"),
     "unwritable": (["optimize", "m.onnx", "-o", "no/where.onnx"], 9, "does not exist"),
     "exists": (["optimize", "m.onnx", "-o", "empty.onnx"], 9, "--force"),
     "target is a folder": (["optimize", "m.onnx", "-o", "."], 9, "is a folder"),

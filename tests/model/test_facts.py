@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from modelkit.model import facts, load
-from modelkit.model.facts import lowest_runtime
+from modelkit.model.facts import lowest_runtime, newest_of
 from tests.models import linear_text, model_file
 
 
@@ -35,3 +35,10 @@ def test_operators_of_other_domains_are_counted(tmp_path: Path) -> None:
 )
 def test_the_oldest_runtime(opset: int, ir_version: int, release: str) -> None:
     assert lowest_runtime(opset, ir_version) == release
+
+
+def test_a_release_between_two_opens_what_the_older_does() -> None:
+    assert newest_of(1, 17) == (20, 9)
+    assert newest_of(1, 19) == (21, 10)
+    assert newest_of(2, 0) == (26, 13)
+    assert newest_of(1, 7) is None

@@ -4,6 +4,7 @@ import pytest
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.remove_identity import remove_identity
+from modelkit.passes.remove_unused import remove_unused
 from tests.passes.harness import applied, normal, ops
 
 CONSTANTS = """<int64[3] shape = {0, -1, 4}, int64[1] zero = {0}, int64[1] big = {9999999999},
@@ -95,3 +96,29 @@ def test_zero_biases_of_constant_nodes() -> None:
     feeds = {"x": np.abs(normal(2, 3))}
     model, _ = applied(text, lift_constants, infer_symbols, remove_identity, trials=(feeds,))
     assert ops(model) == {"Relu": 1}
+
+
+MASKS = """<ir_version: 8, opset_import: ["": 17]>
+g (float[n, 4] x, float[n, 4] z, bool[n, 4] m) => (float[n, 4] y)
+<bool yes = {1}, bool no = {0}, float one = {1}> { s = Shape(x) %s }"""
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ("c = Expand(yes, s) w = Where(c, x, z) y = Neg(w)", {"Neg": 1}),
+        ("c = Expand(no, s) w = Where(c, x, z) y = Neg(w)", {"Neg": 1}),
+        ("w = Where(m, x, x) y = Neg(w)", {"Neg": 1}),
+        ("c = Expand(yes, s) d = And(c, m) y = Where(d, x, z)", {"Where": 1}),
+        ("c = Expand(yes, s) e = Not(c) d = Or(m, e) y = Where(d, x, z)", {"Where": 1}),
+        ("o = Expand(one, s) w = Mul(x, o) y = Neg(w)", {"Neg": 1}),
+        ("w = Where(m, x, z) y = Neg(w)", {"Neg": 1, "Where": 1}),
+    ],
+)
+def test_masks_that_hide_nothing(body: str, left: dict[str, int]) -> None:
+    trials = tuple(
+        {"x": normal(n, 4), "z": normal(n, 4, seed=1), "m": normal(n, 4, seed=2) > 0}
+        for n in (1, 3, 0)
+    )
+    passes = (infer_symbols, remove_identity, remove_unused)
+    assert ops(applied(MASKS % body, *passes, trials=trials)[0]) == left

@@ -17,5 +17,5 @@ def test_every_verb_is_a_function_with_a_report(verb: str) -> None:
 
 
 def test_every_command_has_a_verb_but_the_server() -> None:
-    """``merge`` and ``diff`` are what ``bench --merge`` and ``inspect A B`` run."""
-    assert set(VERBS) - {"merge", "diff"} == set(COMMANDS) - {"view"}
+    """``merge``, ``diff`` and ``rewrites`` are ``bench --merge``, ``inspect A B``, ``optimize --list``."""
+    assert set(VERBS) - {"merge", "diff", "rewrites"} == set(COMMANDS) - {"view"}

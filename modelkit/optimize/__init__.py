@@ -1,0 +1,290 @@
+"""Rewrite a model so that it runs faster and computes the same."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from modelkit import progress
+from modelkit.deliver import Delivery, Terms, deliver, up_to_date
+from modelkit.errors import CheckFailed, ModelkitError
+from modelkit.model import (
+    Model,
+    add_step,
+    check_target,
+    facts,
+    load,
+    operator_counts,
+    save,
+    sha256,
+    strip_debug,
+    validate,
+)
+from modelkit.optimize.choice import ALWAYS, Choice, describe, rewrites
+from modelkit.optimize.levels import Optimized, optimize, rewritten
+from modelkit.optimize.prepare import Shaping, prepare
+from modelkit.optimize.reproducer import reproducer
+from modelkit.optimize.watching import Spoiled, watching
+from modelkit.passes import LEVELS, Watch, name_of
+from modelkit.reports import (
+    FileFacts,
+    OptimizeReport,
+    RewritesReport,
+    SpeedVerdict,
+    Verification,
+)
+from modelkit.runtime.feeds import propose
+from modelkit.runtime.session import open_session
+from modelkit.safe import safe
+
+STEPS_BACK = ("all", "extended", "basic")
+ORIGINAL = "original"
+MAX_SPOILED = 8
+
+
+def list_rewrites() -> RewritesReport:
+    """Every pass and fusion that ``only`` and ``skip`` know."""
+    return RewritesReport(rewrites())
+
+
+@dataclass
+class _Job:
+    """One call of :func:`optimize_file`: what was asked, and what was said on the way.
+
+    ``source`` is what results are compared with: the file given, or, where its axes or ends were
+    changed first, the changed model in ``folder``.
+    """
+
+    source: Path
+    output: Path
+    origin: Model
+    sha: str
+    terms: Terms
+    shaping: Shaping
+    folder: Path
+    watch: Watch | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def recipe(self, choice: Choice) -> dict[str, Any]:
+        return {
+            "level": choice.level,
+            "target": choice.target,
+            "only": sorted(choice.only),
+            "skip": sorted(choice.skip),
+            "opset": choice.opset,
+            "for": choice.runtime,
+            "dims": dict(self.shaping.dims),
+            "free_dims": list(self.shaping.free),
+            "extract": self.shaping.extract,
+        }
+
+
+def optimize_file(
+    source: str,
+    output: str | None = None,
+    *,
+    level: str = "all",
+    target: str = "cpu",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    opset: int | None = None,
+    runtime: str = "",
+    dims: Mapping[str, int] | None = None,
+    free_dims: Sequence[str] = (),
+    extract: str = "",
+    check: bool = False,
+    force: bool = False,
+    verify: bool = True,
+    measure: bool = True,
+    seed: int = 0,
+    dry_run: bool = False,
+) -> OptimizeReport:
+    """Optimize the model at ``source`` into ``output``, by default ``<stem>.opt.onnx`` beside it.
+
+    The result is compared with its source and timed against it.  A rewrite that spoils the outputs
+    is left out and named, and the smallest part that shows it is written beside the output; with
+    ``check`` the outputs are compared after each rewrite.  Where the result is slower the next
+    lower level is taken, at last the model as it was.  ``dims``, ``free_dims`` and ``extract``
+    change the model's axes and ends before; see :class:`modelkit.optimize.prepare.Shaping`.
+
+    Raises:
+        CheckFailed: the outputs differ, whichever rewrite is left out; nothing was written.
+        Unsupported: an operator has no form in ``opset`` or the newest that ``runtime`` opens.
+        BadInput, CannotWrite, UsageError: see :func:`modelkit.model.load` and ``deliver``.
+    """
+    choice = Choice(level, target, tuple(only), tuple(skip), opset, runtime)
+    shaping = Shaping(dict(dims or {}), tuple(free_dims), extract)
+    path = Path(source)
+    place = Path(output) if output else path.parent / f"{path.stem}.opt.onnx"
+    progress.step("reading")
+    origin = load(path)
+    terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
+    before = facts(origin, path)
+    with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
+        job = _Job(path, place, origin, sha256(path), terms, shaping, Path(folder))
+        if not (force or dry_run) and up_to_date(place, "optimize", job.recipe(choice), job.sha):
+            return _unchanged(job, choice, before)
+        check_target(place, force=force)
+        validate(origin)
+        _prepared(job, check=check)
+        used, done, delivery = _stepping_back(job, choice)
+        return OptimizeReport(
+            source=before,
+            result=delivery.result,
+            level=used,
+            target=target,
+            changes=done.changes,
+            near_misses=done.near_misses,
+            operators_before=operator_counts(origin),
+            operators_after=operator_counts(done.model),
+            verification=delivery.verification,
+            speed=delivery.speed,
+            notes=(*done.notes, *job.notes),
+            written=delivery.written,
+        )
+
+
+def _prepared(job: _Job, *, check: bool) -> None:
+    if job.shaping:
+        job.source, notes = prepare(
+            job.source, job.shaping, job.folder, seed=job.terms.seed, check=job.terms.verify
+        )
+        job.notes += notes
+        job.origin = load(job.source)
+        validate(job.origin)
+    if check:
+        job.watch = watching(job.source, job.folder, seed=job.terms.seed)
+
+
+def _unchanged(job: _Job, choice: Choice, before: FileFacts) -> OptimizeReport:
+    result = load(job.output)
+    reason = "the output is up to date"
+    return OptimizeReport(
+        source=before,
+        result=facts(result, job.output),
+        level=choice.level,
+        target=choice.target,
+        changes=(),
+        near_misses=(),
+        operators_before=operator_counts(job.origin),
+        operators_after=operator_counts(result),
+        verification=Verification("optimize", "", True, "", (), skipped=reason),
+        speed=SpeedVerdict(None, True, reason),
+        up_to_date=True,
+        written=str(job.output),
+    )
+
+
+def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]:
+    """Deliver the best level that is not slower; the model as it was always is not."""
+    seen: list[dict[str, int]] = []
+    for level in STEPS_BACK[STEPS_BACK.index(choice.level) :]:
+        done = _watched(job, replace(choice, level=level))
+        counts = operator_counts(done.model)
+        if counts in seen:
+            continue
+        seen.append(counts)
+        done, delivery = _healed(job, replace(choice, level=level), done, choice)
+        if delivery.speed.kept:
+            return level, done, delivery
+        job.notes.append(f"level {level} stepped back: {delivery.speed.reason}")
+        progress.note(job.notes[-1])
+    # Only the opset may differ from what it was.
+    nothing = replace(choice, level="basic", only=(ALWAYS,), skip=())
+    kept = replace(rewritten(job.origin, nothing), near_misses=())
+    return ORIGINAL, kept, _delivered(job, kept, choice, gated=False)
+
+
+def _watched(job: _Job, choice: Choice) -> Optimized:
+    """Rewrite; what ``--check`` finds to spoil the outputs is left out from there on."""
+    for _ in range(MAX_SPOILED):
+        try:
+            return rewritten(job.origin, choice, job.watch)
+        except Spoiled as error:
+            if error.name not in describe():
+                raise CheckFailed(
+                    f"{error.name} spoils the outputs", cause=error.cause, code="outputs-differ"
+                ) from None
+            _blame(job, choice, error.name, error.cause)
+            choice = replace(choice, skip=(*choice.skip, error.name))
+    raise CheckFailed(
+        f"more than {MAX_SPOILED} rewrites spoil the outputs",
+        hint="--only NAME applies one alone",
+        code="outputs-differ",
+    )
+
+
+def _healed(
+    job: _Job, choice: Choice, done: Optimized, asked: Choice
+) -> tuple[Optimized, Delivery]:
+    """Deliver; where the outputs differ, find the one rewrite to blame and leave it out."""
+    try:
+        return done, _delivered(job, done, asked)
+    except CheckFailed as error:
+        if error.code != "outputs-differ":
+            raise
+        failure = error
+    for change in sorted(done.changes, key=lambda change: change.name in _pass_names()):
+        progress.step(f"trying without {change.name}")
+        without = replace(choice, skip=(*choice.skip, change.name))
+        tried = rewritten(job.origin, without)
+        try:
+            delivery = _delivered(job, tried, asked)
+        except CheckFailed as error:
+            if error.code != "outputs-differ":
+                raise
+            continue
+        _blame(job, choice, change.name, failure.cause)
+        return tried, delivery
+    raise failure
+
+
+def _blame(job: _Job, choice: Choice, name: str, cause: str) -> None:
+    """Say which rewrite is left out, and write the smallest part of the model that shows why."""
+    job.notes.append(f"{name} left out: with it {cause}")
+    progress.warn(job.notes[-1])
+    if job.terms.dry_run:
+        return
+    alone = replace(choice, only=(name,), skip=())
+    try:
+        with open_session(job.source, optimize=False) as session:
+            trials = propose(job.origin, session.run, seed=job.terms.seed).trials
+        part = reproducer(
+            job.origin, trials[0][0], lambda model: rewritten(model, alone).model, job.folder
+        )
+        if part is None:
+            job.notes.append("no reproducer was written: no part of the model shows it alone")
+            return
+        place = job.output.with_name(f"{job.output.stem}.{name}.reproducer.onnx")
+        save(part, place, force=job.terms.force)
+    except ModelkitError as error:
+        job.notes.append(f"no reproducer was written: {error.message}")
+        return
+    told = f"{safe(str(place))} ({len(part.graph)} nodes) shows what {name} spoils"
+    job.notes.append(f"{told}: modelkit optimize it with --only {name}")
+
+
+def _pass_names() -> set[str]:
+    return {name_of(each) for passes in LEVELS.values() for each in passes}
+
+
+def _delivered(job: _Job, done: Optimized, asked: Choice, *, gated: bool = True) -> Delivery:
+    strip_debug(done.model)
+    decisions = [f"{change.name} x{change.count}" for change in done.changes if change.count]
+    add_step(done.model, "optimize", job.recipe(asked), job.sha, [*decisions, *job.notes])
+    return deliver(
+        done.model, job.output, job.terms, step="optimize", source=job.source, gated=gated
+    )
+
+
+__all__ = [
+    "ORIGINAL",
+    "Choice",
+    "Optimized",
+    "describe",
+    "list_rewrites",
+    "optimize",
+    "optimize_file",
+    "rewritten",
+]

@@ -1,0 +1,90 @@
+"""Rewrite a model by the passes and fusions of a level; nothing is verified here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelkit.fusions import load_fusions
+from modelkit.model import Model, clone
+from modelkit.optimize.choice import Choice
+from modelkit.passes import Watch, run_level
+from modelkit.passes.convert_opset import convert_opset
+from modelkit.passes.fuse import WORKING, fuse
+from modelkit.reports import Change, NearMiss
+from modelkit.rewrite import Fusion
+from modelkit.targets import load as load_target
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """A rewritten model and how it came about."""
+
+    model: Model
+    changes: tuple[Change, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def optimize(
+    model: Model,
+    *,
+    level: str = "all",
+    target: str = "cpu",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    opset: int | None = None,
+    runtime: str = "",
+) -> Optimized:
+    """Rewrite a copy of ``model`` and leave ``model`` as it was; nothing is verified here.
+
+    Raises:
+        UsageError: no such level, target, pass, fusion, opset or runtime.
+        Unsupported: an operator has no form in the opset asked for.
+    """
+    return rewritten(model, Choice(level, target, tuple(only), tuple(skip), opset, runtime))
+
+
+def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optimized:
+    """Rewrite a copy of ``model``; ``watch`` sees it after each pass or fusion that changed it."""
+    target = load_target(choice.target)
+    newest, newest_ir = choice.limits()
+    copy = clone(model)
+    notes = _converted(copy, choice, newest)
+    first = run_level(copy, choice.level, chosen=choice.takes, watch=watch)
+    fusions = [each for each in load_fusions() if choice.level != "basic" or each.level == "basic"]
+
+    def allow(fusion: Fusion) -> str | None:
+        if not choice.takes(fusion.name):
+            return "left out by --skip or --only"
+        if choice.level != "all" and fusion.level == "all":
+            return "belongs to --level all"
+        # What leaves a kernel out is faster everywhere; what puts another there was measured.
+        return None if fusion.level == "basic" else target.allows(fusion.name)
+
+    def clean(part: Model) -> tuple[Change, ...]:
+        return run_level(part, choice.level, chosen=choice.takes, watch=watch)
+
+    # A model for any runtime must still open where the original did; basic keeps the opset.
+    highest = min(WORKING, newest)
+    if choice.target == "any" or choice.level == "basic" or choice.opset is not None:
+        highest = 0
+    fused = fuse(copy, fusions, allow=allow, clean=clean, highest=highest, watch=watch)
+    if newest_ir is not None:
+        fused.model.ir_version = min(fused.model.ir_version, newest_ir)
+    changes = _summed((*first, *fused.changes))
+    return Optimized(fused.model, changes, fused.near_misses, (*notes, *fused.notes))
+
+
+def _converted(model: Model, choice: Choice, newest: int) -> tuple[str, ...]:
+    """Move the model to the opset asked for, or down to the newest that may be written."""
+    current = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+    wanted = choice.opset if choice.opset is not None else min(current, newest)
+    return convert_opset(model, wanted).notes if wanted != current else ()
+
+
+def _summed(changes: Sequence[Change]) -> tuple[Change, ...]:
+    totals: dict[str, Change] = {}
+    for change in changes:
+        before = totals.get(change.name, Change(change.name, 0))
+        notes = tuple(dict.fromkeys((*before.notes, *change.notes)))
+        totals[change.name] = Change(change.name, before.count + change.count, notes)
+    return tuple(totals.values())

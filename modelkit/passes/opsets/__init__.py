@@ -1,0 +1,1 @@
+"""Older and newer forms of operators, for :mod:`modelkit.passes.convert_opset`."""
