@@ -12,7 +12,9 @@ def test_every_row_is_a_fusion_that_exists(name: str) -> None:
 
 
 def test_every_fusion_has_a_row_on_the_cpu() -> None:
-    assert set(targets.load("cpu").ratios) == {fusion.name for fusion in load_fusions()}
+    """Those of level basic leave a kernel out and need none."""
+    judged = {fusion.name for fusion in load_fusions() if fusion.level != "basic"}
+    assert set(targets.load("cpu").ratios) == judged
 
 
 def test_slower_and_unmeasured_fusions_are_refused_with_the_reason() -> None:
