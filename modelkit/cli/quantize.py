@@ -10,6 +10,24 @@ from modelkit.cli.execute import Manner, execute
 from modelkit.errors import UsageError
 
 
+class Form(StrEnum):
+    """How integer layers are written."""
+
+    AUTO = "auto"
+    QDQ = "qdq"
+    QOP = "qop"
+
+
+class Calibration(StrEnum):
+    """How an activation's range is found."""
+
+    AUTO = "auto"
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+    MSE = "mse"
+
+
 class EightBits(StrEnum):
     """How eight bits are read."""
 
@@ -23,6 +41,29 @@ def quantize(
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="8-bit layers, activation ranges found at run time")
     ] = False,
+    static: Annotated[
+        bool, typer.Option("--static", help="8-bit layers, ranges found from --calib-data")
+    ] = False,
+    calib_data: Annotated[
+        str | None, typer.Option(help="Real inputs to calibrate on: files as `run` reads them")
+    ] = None,
+    random_data: Annotated[
+        bool, typer.Option("--random-data", help="Calibrate on random inputs (unsafe)")
+    ] = False,
+    max_length: Annotated[
+        int | None, typer.Option(help="Cut texts of the data to so many tokens", min=1)
+    ] = None,
+    form: Annotated[
+        Form,
+        typer.Option("--format", help="qdq: portable; qop: ONNX Runtime's integer operators"),
+    ] = Form.AUTO,
+    calibration: Annotated[
+        Calibration, typer.Option(help="How ranges are found; auto: by kind of layer")
+    ] = Calibration.AUTO,
+    smoothing: Annotated[
+        bool, typer.Option(" /--no-smoothing", help="Leave large channels where they are")
+    ] = True,
+    target: Annotated[str, typer.Option(help="cpu, tensorrt, cuda or any")] = "cpu",
     per_channel: Annotated[
         bool,
         typer.Option("--per-channel/--per-tensor", help="One weight scale a channel, or only one"),
@@ -49,12 +90,24 @@ def quantize(
 
     Example: modelkit quantize model.onnx --dynamic -o model.int8.onnx
     """
-    if not dynamic:
-        raise UsageError("no kind of quantization named", hint="add --dynamic")
+    modes = [name for name, on in {"dynamic": dynamic, "static": static}.items() if on]
+    if len(modes) != 1:
+        named = " and ".join(f"--{mode}" for mode in modes)
+        raise UsageError(
+            f"{named} exclude each other" if modes else "no kind of quantization named",
+            hint="add --dynamic, or --static --calib-data FILE",
+        )
     arguments = {
         "source": source,
         "output": output,
-        "mode": "dynamic",
+        "mode": modes[0],
+        "calib_data": calib_data,
+        "random_data": random_data,
+        "max_length": max_length,
+        "format": form.value,
+        "calibration": calibration.value,
+        "smoothing": smoothing,
+        "target": target,
         "per_channel": per_channel,
         "weight_type": weight_type.value,
         "exclude": exclude or [],

@@ -6,22 +6,17 @@ point, one scale a column).  An embedding table keeps one scale a row.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, add_constant, const_of, fresh_name
-from modelkit.quantize.weights import Packer, symmetric
-from modelkit.reports import Skip
-from modelkit.safe import safe
-
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
-
-_SMALLEST_TABLE = 20_000
-_FEWEST_WEIGHTS = 64
+from modelkit.model import Model, add_constant, const_of
+from modelkit.quantize.embeddings import Tables, is_table
+from modelkit.quantize.maker import Maker
+from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.weights import Packer, array_of, is_weight
 
 # Operators with weights that stay as they are, and why.
 _REASONS = {
@@ -37,20 +32,6 @@ _REASONS = {
 
 
 @dataclass
-class Outcome:
-    """What was quantized, and what not for which reason."""
-
-    candidates: int = 0
-    quantized: int = 0
-    skips: list[Skip] = field(default_factory=list)
-
-    def skip(self, node: ir.Node, reason: str) -> None:
-        """Note that ``node`` stays."""
-        name = node.name or node.outputs[0].name or ""
-        self.skips.append(Skip(safe(name), safe(node.op_type), reason))
-
-
-@dataclass
 class Quantizer:
     """One run over a model; ``exclude`` are patterns of node names, ``exclude_op`` operators."""
 
@@ -58,6 +39,7 @@ class Quantizer:
     exclude: Sequence[re.Pattern[str]] = ()
     exclude_op: Sequence[str] = ()
     outcome: Outcome = field(default_factory=Outcome)
+    _tables: Tables = field(default_factory=Tables)
     _activations: dict[tuple[int, ir.Value], list[ir.Value]] = field(default_factory=dict)
 
     def run(self, model: Model) -> Outcome:
@@ -74,10 +56,10 @@ class Quantizer:
         handler = {"MatMul": self._matmul, "Gemm": self._gemm, "Gather": self._gather}.get(
             node.op_type
         )
-        weights = [value for value in node.inputs if _is_weight(value)]
+        weights = [value for value in node.inputs if is_weight(value)]
         if not weights or (handler is None and node.op_type not in _REASONS):
             return
-        if node.op_type == "Gather" and not _is_table(node.inputs[0]):
+        if node.op_type == "Gather" and not is_table(node.inputs[0]):
             return
         self.outcome.candidates += 1
         name = node.name or ""
@@ -85,7 +67,7 @@ class Quantizer:
             self.outcome.skip(node, "excluded by option")
         elif handler is None:
             self.outcome.skip(node, _REASONS[node.op_type])
-        elif any(not np.isfinite(_array(value)).all() for value in weights):
+        elif any(not np.isfinite(array_of(value)).all() for value in weights):
             self.outcome.skip(node, "its weights hold NaN or infinity")
         else:
             reason = handler(node, graph)
@@ -98,14 +80,14 @@ class Quantizer:
         left, right = node.inputs[0], node.inputs[1]
         assert left is not None
         assert right is not None
-        if not _is_weight(right):
+        if not is_weight(right):
             return self._left_weight(node, graph, left, right)
-        if _is_weight(left):
+        if is_weight(left):
             return "both operands are constants"
-        weight = _array(right)
+        weight = array_of(right)
         if weight.ndim < 2:
             return "its weight is a vector"
-        maker = _Maker(graph, node)
+        maker = Maker(graph, node)
         activation = self._quantized(left, graph, maker)
         if weight.ndim > 2:
             result = self._stacked(activation, right, weight, graph, maker)
@@ -120,10 +102,10 @@ class Quantizer:
         self, node: ir.Node, graph: ir.Graph, weight: ir.Value, x: ir.Value
     ) -> str | None:
         """W @ x as transpose(transpose(x) @ transpose(W))."""
-        array = _array(weight)
+        array = array_of(weight)
         if array.ndim != 2 or x.shape is None or len(x.shape) < 2:
             return "a constant on the left of an operand of unknown rank"
-        maker = _Maker(graph, node)
+        maker = Maker(graph, node)
         order = [*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2]
         turned = maker.make("Transpose", [x], perm=order)
         turned.type = x.type
@@ -134,20 +116,20 @@ class Quantizer:
 
     def _gemm(self, node: ir.Node, graph: ir.Graph) -> str | None:
         x, right = node.inputs[0], node.inputs[1]
-        if not _is_weight(right) or _is_weight(x):
+        if not is_weight(right) or is_weight(x):
             return "its weight is not the second operand"
         assert x is not None
         assert right is not None
         if node.attributes.get_int("transA", 0):
             return "its activation is transposed"
-        weight = _array(right) * np.float32(node.attributes.get_float("alpha", 1.0))
+        weight = array_of(right) * np.float32(node.attributes.get_float("alpha", 1.0))
         form = "gemm" + ("_turned" if node.attributes.get_int("transB", 0) else "")
         if node.attributes.get_int("transB", 0):
             weight = weight.T
         form += f"_{node.attributes.get_float('alpha', 1.0)}"
         offset = node.inputs[2] if len(node.inputs) > 2 else None
         beta = node.attributes.get_float("beta", 1.0) or 0.0
-        maker = _Maker(graph, node)
+        maker = Maker(graph, node)
         activation = self._quantized(x, graph, maker)
         constant = const_of(offset)
         vector = None
@@ -170,26 +152,9 @@ class Quantizer:
         return None
 
     def _gather(self, node: ir.Node, graph: ir.Graph) -> str | None:
-        table, indices = node.inputs[0], node.inputs[1]
-        assert table is not None
-        weight = _array(table)
-        if weight.ndim != 2 or (node.attributes.get_int("axis", 0) or 0) % 2 != 0:
-            return "its table is not indexed by rows"
-        values, scale = symmetric(weight, 0)
-        name = table.name or "table"
-        maker = _Maker(graph, node)
-        rows = maker.make(
-            "Gather", [add_constant(graph, f"{name}_quantized", values), indices], axis=0
-        )
-        scales = maker.make(
-            "Gather", [add_constant(graph, f"{name}_scale", scale), indices], axis=0
-        )
-        wide = maker.make("Cast", [rows], to=ir.DataType.FLOAT.value)
-        result = maker.make("Mul", [wide, scales])
-        maker.replace(node, maker.back(result, table.dtype))
-        return None
+        return self._tables.shrink(node, graph)
 
-    def _quantized(self, x: ir.Value, graph: ir.Graph, maker: "_Maker") -> list[ir.Value]:
+    def _quantized(self, x: ir.Value, graph: ir.Graph, maker: Maker) -> list[ir.Value]:
         """(uint8 values, scale, zero point) of an activation, made once for all its readers."""
         key = (id(graph), x)
         if key not in self._activations:
@@ -209,7 +174,7 @@ class Quantizer:
         form: str,
         bias: ir.Value | None,
         graph: ir.Graph,
-        maker: "_Maker",
+        maker: Maker,
         dtype: ir.DataType | None,
     ) -> ir.Value:
         packed = self.packer.pack(graph, value, weight, form)
@@ -225,7 +190,7 @@ class Quantizer:
         value: ir.Value,
         weight: np.ndarray,
         graph: ir.Graph,
-        maker: "_Maker",
+        maker: Maker,
     ) -> ir.Value:
         """A stack of weights: MatMulInteger, whose result is scaled by batch and column."""
         packed = Packer(self.packer.per_channel, unsigned=False).pack(graph, value, weight, "3d")
@@ -234,75 +199,6 @@ class Quantizer:
         wide = maker.make("Cast", [whole], to=ir.DataType.FLOAT.value)
         both = maker.make("Mul", [scale, packed.scale])
         return maker.make("Mul", [wide, both])
-
-
-class _Maker:
-    """Makes nodes in front of one, and puts their result in its place."""
-
-    def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
-        self._graph = graph
-        self._node = node
-        self._stem = node.name or node.outputs[0].name or node.op_type
-
-    def make(
-        self,
-        op: str,
-        inputs: Sequence[ir.Value | None],
-        *,
-        domain: str = "",
-        first: bool = False,
-        **attributes: Any,
-    ) -> ir.Value:
-        """A node of one output in front of the node; behind its own input with ``first``."""
-        after = inputs[0] if first else None
-        return self.make_all(op, inputs, 1, domain=domain, after=after, **attributes)[0]
-
-    def make_all(
-        self,
-        op: str,
-        inputs: Sequence[ir.Value | None],
-        count: int,
-        *,
-        domain: str = "",
-        after: ir.Value | None = None,
-        **attributes: Any,
-    ) -> list[ir.Value]:
-        """A node of ``count`` outputs, in front of the node or right behind ``after``."""
-        kept = list(inputs)
-        while kept and kept[-1] is None:
-            kept.pop()
-        node = ir.node(op, kept, attributes, domain=domain, num_outputs=count)
-        node.name = fresh_name(self._graph, f"{self._stem}_{op}")
-        for index, output in enumerate(node.outputs):
-            output.name = fresh_name(self._graph, f"{self._stem}_{op}_{index}")
-        maker = after.producer() if after is not None else None
-        if maker is not None and maker.graph is self._graph:
-            self._graph.insert_after(maker, node)
-        elif after is not None and len(self._graph):
-            self._graph.insert_before(self._graph[0], node)
-        else:
-            self._graph.insert_before(self._node, node)
-        return list(node.outputs)
-
-    def back(self, value: ir.Value, dtype: ir.DataType | None) -> ir.Value:
-        """``value`` (float32) in the type the graph goes on with."""
-        if dtype is None or dtype == ir.DataType.FLOAT:
-            return value
-        return self.make("Cast", [value], to=dtype.value)
-
-    def replace(self, node: ir.Node, result: ir.Value) -> None:
-        """Let every reader of ``node`` read ``result``, keep the name, and drop the node."""
-        old = node.outputs[0]
-        result.shape, result.type = old.shape, old.type
-        name = old.name
-        # A bias Add stands behind the node: what was made must stand in front of its readers.
-        ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
-        if result.is_graph_output():
-            old.name = fresh_name(self._graph, f"{name}_before")
-            result.name = name
-        self._graph.remove(node, safe=True)
-        if node is not self._node and self._node.graph is not None:
-            self._graph.remove(self._node, safe=True)
 
 
 def _bias_after(node: ir.Node, width: int) -> tuple[ir.Value | None, ir.Node]:
@@ -325,31 +221,3 @@ def _as_float(bias: ir.Value | None, graph: ir.Graph) -> ir.Value | None:
     array = const_of(bias)
     assert array is not None
     return add_constant(graph, f"{bias.name}_float", array.astype(np.float32))
-
-
-def _is_weight(value: ir.Value | None) -> bool:
-    if value is None or value.is_graph_input():
-        return False
-    tensor = value.const_value
-    if tensor is None:
-        array = const_of(value)
-        return array is not None and array.dtype.kind == "f" and array.size >= _FEWEST_WEIGHTS
-    return tensor.dtype in FLOATS and tensor.size >= _FEWEST_WEIGHTS and len(tensor.shape) > 1
-
-
-def _is_table(value: ir.Value | None) -> bool:
-    return _is_weight(value) and _array(value).size >= _SMALLEST_TABLE
-
-
-def _array(value: ir.Value | None) -> np.ndarray:
-    array = const_of(value)
-    assert array is not None
-    return array if array.dtype == np.float32 else array.astype(np.float32)
-
-
-def already_quantized(model: Model) -> Iterator[str]:
-    """Operators that show a model was quantized before."""
-    signs = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinear", "MatMulNBits")
-    for node in model.graph.all_nodes():
-        if node.op_type.startswith(signs):
-            yield node.op_type

@@ -5,10 +5,31 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import add_constant
+from modelkit.model import add_constant, const_of
 
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
+
+_FEWEST_WEIGHTS = 64
 _LARGEST = 127
 _MIDDLE = 128  # zero point of uint8 weights
+
+
+def is_weight(value: ir.Value | None) -> bool:
+    """Whether ``value`` is a constant matrix or stack of floats, worth fewer bits."""
+    if value is None or value.is_graph_input():
+        return False
+    tensor = value.const_value
+    if tensor is None:
+        array = const_of(value)
+        return array is not None and array.dtype.kind == "f" and array.size >= _FEWEST_WEIGHTS
+    return tensor.dtype in FLOATS and tensor.size >= _FEWEST_WEIGHTS and len(tensor.shape) > 1
+
+
+def array_of(value: ir.Value | None) -> np.ndarray:
+    """The values of a constant as float32."""
+    array = const_of(value)
+    assert array is not None
+    return array if array.dtype == np.float32 else array.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -20,17 +41,20 @@ class Packed:
     zero_point: ir.Value | None
 
 
-def symmetric(weight: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
+def symmetric(
+    weight: np.ndarray, axis: int | None, largest: int = _LARGEST
+) -> tuple[np.ndarray, np.ndarray]:
     """``weight`` as int8 and its float32 scale, one along ``axis`` or (None) one in all.
 
     The scale keeps its axes as length 1, so that values * scale broadcasts.  A channel of zeros
-    has scale 1.  Non-finite weights are the caller's to refuse.
+    has scale 1; ``largest`` is 63 where sums of two products would saturate 16 bits.  Non-finite
+    weights are the caller's to refuse.
     """
     wide = weight.astype(np.float32)
     others = tuple(a for a in range(wide.ndim) if axis is None or a != axis % wide.ndim)
     peak = np.abs(wide).max(axis=others, keepdims=True) if wide.size else np.ones([1] * wide.ndim)
-    scale = np.where(peak > 0, peak / _LARGEST, 1.0).astype(np.float32)
-    values = np.clip(np.rint(wide / scale), -_LARGEST, _LARGEST).astype(np.int8)
+    scale = np.where(peak > 0, peak / largest, 1.0).astype(np.float32)
+    values = np.clip(np.rint(wide / scale), -largest, largest).astype(np.int8)
     return values, scale
 
 

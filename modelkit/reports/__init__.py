@@ -140,6 +140,14 @@ class Skip:
 
 
 @dataclass(frozen=True)
+class LayerNoise:
+    """How many decibels of signal over noise one layer alone keeps when quantized."""
+
+    node: str
+    sqnr: float
+
+
+@dataclass(frozen=True)
 class QuantizeReport:
     """What ``quantize`` did: ``quantized`` of ``candidates`` layers, and why not the rest."""
 
@@ -155,6 +163,7 @@ class QuantizeReport:
     notes: tuple[str, ...] = ()
     up_to_date: bool = False
     written: str = ""
+    layers: tuple[LayerNoise, ...] = ()
 
 
 @dataclass(frozen=True)

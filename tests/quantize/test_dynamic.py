@@ -8,7 +8,7 @@ import pytest
 
 from modelkit.model import load, save
 from modelkit.quantize import quantize
-from modelkit.quantize.dynamic import Outcome
+from modelkit.quantize.outcome import Outcome
 from modelkit.runtime import metrics
 from tests.harness import floats
 from tests.models import Feeds, model_file, parsed, run

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from modelkit.errors import BadInput, CheckFailed, Unsupported, UsageError
+from modelkit.errors import BadInput, CannotWrite, CheckFailed, Unsupported, UsageError
 from modelkit.model import history, load
 from modelkit.quantize import quantize_file
 from tests.models import linear_text, model_file
@@ -103,3 +104,36 @@ def test_a_dry_run_writes_nothing(path: Path) -> None:
     assert report.verification.passed
     assert report.written == ""
     assert sorted(p.name for p in path.parent.iterdir()) == ["m.onnx"]
+
+
+def test_static_calibrates_checks_on_other_samples_and_remembers(path: Path) -> None:
+    random = np.random.default_rng(0)
+    folder = path.parent / "samples"
+    folder.mkdir()
+    for number in range(70):
+        row = random.standard_normal((1, 64)).astype(np.float32)
+        np.savez(folder / f"{number:02}.npz", x=row)
+    options = {"mode": "static", "calib_data": str(folder), "measure": False}
+    report = quantize_file(str(path), **options)  # type: ignore[arg-type]
+    assert (report.quantized, report.candidates) == (1, 1)
+    assert len(report.verification.trials) == 8
+    assert "kept from calibration" in report.verification.inputs
+    assert report.layers[0].sqnr > 30
+    step = history(load(Path(report.written)))[-1]
+    assert step["recipe"]["calib_data"] == "samples"
+    assert "calibrated on 62 samples" in step["decisions"]
+
+
+def test_static_with_one_file_is_not_done_twice(path: Path) -> None:
+    np.savez(path.with_name("s.npz"), x=np.ones((4, 64), np.float32))
+    options = {"mode": "static", "calib_data": str(path.with_name("s.npz")), "measure": False}
+    quantize_file(str(path), **options)  # type: ignore[arg-type]
+    assert quantize_file(str(path), **options).up_to_date  # type: ignore[arg-type]
+    np.savez(path.with_name("s.npz"), x=np.zeros((4, 64), np.float32) + 0.5)
+    with pytest.raises(CannotWrite):
+        quantize_file(str(path), **options)  # type: ignore[arg-type]
+
+
+def test_an_unknown_mode_is_a_usage_error(path: Path) -> None:
+    with pytest.raises(UsageError, match="no quantization is called"):
+        quantize_file(str(path), mode="eight")

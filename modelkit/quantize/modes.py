@@ -1,0 +1,96 @@
+"""The kinds of quantization, each a function of a model that gives another and tells about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelkit import progress
+from modelkit.model import Model
+from modelkit.passes import run_passes
+from modelkit.passes.remove_unused import remove_unused
+from modelkit.quantize import data
+from modelkit.quantize.dynamic import Quantizer
+from modelkit.quantize.options import Options
+from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.prepare import prepared
+from modelkit.quantize.static import Calibrated, Recipe, quantize_static
+from modelkit.quantize.weights import Packer
+from modelkit.reports import LayerNoise
+from modelkit.runtime.feeds import Proposal
+from modelkit.safe import safe
+
+_OLDEST_OPSET = 11  # DynamicQuantizeLinear
+
+
+@dataclass(frozen=True)
+class Made:
+    """A quantized model: ``step`` names its tolerance, ``check`` real inputs to verify on."""
+
+    model: Model
+    outcome: Outcome
+    step: str = "int8"
+    gated: bool = True
+    check: Proposal | None = None
+    notes: tuple[str, ...] = ()
+    layers: tuple[LayerNoise, ...] = ()
+
+
+def dynamic(model: Model, source: Path, options: Options, seed: int) -> Made:
+    """Ranges of activations found at run time."""
+    del source, seed
+    copy = prepared(model, _OLDEST_OPSET)
+    packer = Packer(options.per_channel, unsigned=options.weight_type == "uint8")
+    outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
+    run_passes(copy, (remove_unused,))
+    return Made(copy, outcome)
+
+
+def static(model: Model, source: Path, options: Options, seed: int) -> Made:
+    """Ranges of activations found once, from calibration data."""
+    progress.step("reading calibration data")
+    found = data.read(source, options, seed)
+    result, outcome, calibrated = quantize_static(model, found.samples, recipe_of(options))
+    notes = (f"calibrated on {found.count} samples", *told(calibrated), *found.notes)
+    return Made(result, outcome, check=found.check, notes=notes, layers=noises(calibrated))
+
+
+def recipe_of(options: Options) -> Recipe:
+    """The steps of static quantization that ``options`` ask for."""
+    return Recipe(
+        form=options.form(),
+        calibration=options.calibration,
+        smoothing=options.smoothing,
+        exclude=options.patterns,
+        exclude_op=options.exclude_op,
+    )
+
+
+def told(calibrated: Calibrated) -> tuple[str, ...]:
+    """What was done before the eight bits came, a line each."""
+    notes = []
+    if calibrated.balanced:
+        notes.append(f"{calibrated.balanced} pairs of convolutions equalized")
+    if calibrated.smoothed:
+        folded = sum(each.folded for each in calibrated.smoothed)
+        notes.append(
+            f"{len(calibrated.smoothed)} activations smoothed, {folded} of them at no cost"
+        )
+    if calibrated.corrected:
+        notes.append(f"{calibrated.corrected} biases corrected")
+    return tuple(notes)
+
+
+def noises(calibrated: Calibrated) -> tuple[LayerNoise, ...]:
+    """Each layer's own error, the noisiest first."""
+    found = [
+        LayerNoise(safe(name), round(error.sqnr, 2)) for name, error in calibrated.errors.items()
+    ]
+    return tuple(sorted(found, key=lambda each: each.sqnr))
+
+
+MODES: dict[str, Callable[[Model, Path, Options, int], Made]] = {
+    "dynamic": dynamic,
+    "static": static,
+}
+
+__all__ = ["MODES", "Made", "dynamic", "noises", "recipe_of", "static", "told"]

@@ -1,0 +1,119 @@
+"""What a user may choose about a quantization, checked before anything is read."""
+
+import dataclasses
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelkit.errors import Unsupported, UsageError
+from modelkit.quantize.emit import Form
+from modelkit.quantize.ranges import METHODS
+from modelkit.safe import safe
+
+TARGETS = ("cpu", "any", "tensorrt", "cuda")
+FORMATS = ("auto", "qdq", "qop")
+
+
+@dataclass(frozen=True)
+class Options:
+    """One choice of everything; the defaults are what the measurements favour."""
+
+    mode: str = "dynamic"
+    per_channel: bool = True
+    weight_type: str = "int8"
+    exclude: tuple[str, ...] = ()
+    exclude_op: tuple[str, ...] = ()
+    calib_data: str | None = None
+    random_data: bool = False
+    max_length: int | None = None
+    format: str = "auto"
+    calibration: str = "auto"
+    target: str = "cpu"
+    smoothing: bool = True
+
+    @property
+    def patterns(self) -> tuple[re.Pattern[str], ...]:
+        """``exclude`` compiled."""
+        return tuple(_pattern(text) for text in self.exclude)
+
+    def recipe(self) -> dict[str, Any]:
+        """The choices as the output's provenance keeps them; paths without their folders."""
+        fields = dataclasses.asdict(self)
+        fields["exclude"], fields["exclude_op"] = sorted(self.exclude), sorted(self.exclude_op)
+        if self.calib_data is not None:
+            fields["calib_data"] = Path(self.calib_data).name
+        return fields
+
+    def form(self) -> Form:
+        """How eight bits are written for the target.
+
+        On x86 the products of unsigned by signed bytes are the fast ones; ARM and TensorRT want
+        signed by signed.  Without VNNI two such products saturate 16 bits, so weights keep 7 bits.
+        """
+        wide_machine = platform.machine().lower() in ("x86_64", "amd64", "i686")
+        signed = self.target == "tensorrt" or (self.target == "cpu" and not wide_machine)
+        qop = self.format == "qop" or (self.format == "auto" and self.target == "cpu")
+        guarded = self.target == "cpu" and wide_machine and saturates()
+        return Form(
+            qop=qop,
+            unsigned=not signed,
+            per_channel=self.per_channel,
+            largest=63 if guarded else 127,
+            integer_bias=self.target != "tensorrt",
+        )
+
+
+def checked(options: Options) -> Options:
+    """``options``, unless they contradict each other or the target cannot run the result.
+
+    Raises:
+        UsageError, Unsupported: see the text.
+    """
+    for name, value, known in (
+        ("target", options.target, TARGETS),
+        ("format", options.format, FORMATS),
+        ("calibration", options.calibration, ("auto", *METHODS)),
+    ):
+        if value not in known:
+            raise UsageError(
+                f"--{name} {safe(value)} is unknown", hint=f"one of: {', '.join(known)}"
+            )
+    _ = options.patterns
+    if options.target == "cuda":
+        raise Unsupported(
+            "INT8 is slower than float on CUDA",
+            cause="ONNX Runtime's CUDA provider has no integer kernels; it converts back to float"
+            " before every layer",
+            hint="use fp16 there, or --target tensorrt, which runs QDQ models in INT8",
+            code="no-int8-kernels",
+        )
+    if options.mode == "static" and (options.calib_data is None) != options.random_data:
+        raise UsageError(
+            "static quantization needs data to calibrate on",
+            hint="add --calib-data FILE; --random-data works without, at a risk",
+        )
+    if options.target == "tensorrt" and options.format == "qop":
+        raise UsageError("TensorRT reads the QDQ form only", hint="leave --format out")
+    return options
+
+
+def saturates(information: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this x86 processor is known to lack the VNNI instructions."""
+    if not information.is_file():
+        return False
+    for line in information.read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "flags":
+            return not {"avx512_vnni", "avx_vnni"} & set(value.split())
+    return False
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(
+            f"--exclude {safe(text)} is no regular expression", cause=str(error)
+        ) from None

@@ -1,0 +1,45 @@
+"""What every kind of quantization does first: bring weights to light, and layers to one form."""
+
+from modelkit.fusions import conv_batch_normalization
+from modelkit.model import Model, clone
+from modelkit.passes import run_passes
+from modelkit.passes.convert_opset import convert_opset
+from modelkit.passes.fold_constants import fold_constants
+from modelkit.passes.infer_symbols import infer_symbols
+from modelkit.passes.inline_functions import inline_functions
+from modelkit.passes.lift_constants import lift_constants
+from modelkit.passes.remove_identity import remove_identity
+from modelkit.passes.remove_unused import remove_unused
+from modelkit.quantize import islands
+from modelkit.rewrite import apply, read_fusion
+
+_PASSES = (
+    inline_functions,
+    remove_unused,
+    lift_constants,
+    infer_symbols,
+    fold_constants,
+    remove_identity,
+    remove_unused,
+)
+_RAISED_OPSET = 13  # QuantizeLinear with one scale a channel
+
+
+def prepared(model: Model, oldest_opset: int) -> Model:
+    """A copy in which weights are constants, and linear layers linear layers.
+
+    Folds what stands between a weight and its layer, inlines functions, merges normalizations into
+    convolutions, turns 1x1 convolutions that are linear layers back, and raises an opset below
+    ``oldest_opset``.
+
+    Raises:
+        Unsupported: an opset that cannot be raised.
+    """
+    copy = clone(model)
+    if 0 < copy.graph.opset_imports.get("", 0) < oldest_opset:
+        convert_opset(copy, _RAISED_OPSET)
+    run_passes(copy, _PASSES)
+    fusions = [read_fusion(islands), read_fusion(conv_batch_normalization)]
+    apply(fusions, copy, allow=lambda fusion: None)
+    run_passes(copy, (remove_unused, infer_symbols))
+    return copy

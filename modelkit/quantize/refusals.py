@@ -1,0 +1,98 @@
+"""What quantization refuses, with the reason and what to try instead."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from modelkit.errors import BadInput, CheckFailed, Unsupported
+from modelkit.model import Model
+from modelkit.quantize.outcome import Outcome
+from modelkit.reports import SpeedVerdict
+from modelkit.safe import safe
+
+_TREES = ("TreeEnsemble", "SVM", "LinearClassifier", "LinearRegressor")
+_SIGNS = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinear", "MatMulNBits")
+
+
+def refuse(model: Model, path: Path) -> None:
+    """Raise for models that are quantized already, or have nothing eight bits could speed up."""
+    found = next(already_quantized(model), None)
+    if found is not None:
+        raise BadInput(
+            f"{safe(str(path))} is quantized already",
+            cause=f"it holds {safe(found)}",
+            hint="quantize the float model it came from",
+            code="already-quantized",
+        )
+    trees = [n.op_type for n in model.graph.all_nodes() if n.op_type.startswith(_TREES)]
+    if trees:
+        raise Unsupported(
+            f"{safe(str(path))} is not a neural network",
+            cause=f"{trees[0]} compares and adds; it has no weights that eight bits would speed up",
+            hint="leave it as it is",
+            code="not-quantizable",
+        )
+
+
+def already_quantized(model: Model) -> Iterator[str]:
+    """Operators that show a model was quantized before."""
+    for node in model.graph.all_nodes():
+        if node.op_type.startswith(_SIGNS):
+            yield node.op_type
+
+
+def nothing(path: Path, outcome: Outcome, mode: str) -> CheckFailed:
+    """No layer was quantized, and why not."""
+    reasons = Counter(f"{skip.op}: {skip.reason}" for skip in outcome.skips)
+    causes = [f"{count} x {reason}" for reason, count in reasons.most_common(6)]
+    kind = {"dynamic": "dynamically", "static": "statically"}.get(mode, f"by {mode}")
+    return CheckFailed(
+        f"nothing in {safe(str(path))} can be quantized {kind}",
+        cause="\n".join(causes) or "it holds no linear layer with constant weights",
+        hint="nothing was written",
+        code="nothing-quantized",
+    )
+
+
+def slower(
+    path: Path, result: Model, outcome: Outcome, speed: SpeedVerdict, mode: str
+) -> CheckFailed:
+    """The result lost the race, with what in the graph explains it."""
+    ratio = f"{speed.ratio.median:.2f}x" if speed.ratio else "slower"
+    causes, hints = [], []
+    pairs = _loose_pairs(result)
+    if pairs:
+        causes.append(f"{pairs} QDQ pairs do not fuse into an integer operator")
+        hints.append("--format qop, or --exclude-op the operators they stand around")
+    kept = len(outcome.skips)
+    if kept:
+        causes.append(f"{kept} of {outcome.candidates} layers stay in float")
+    causes.append(
+        "quantizing the activations costs more than the integer products save; small layers and"
+        " short inputs are dominated by it"
+    )
+    if mode == "dynamic":
+        hints.append("--static --calib-data, which finds no ranges at run time")
+    hints.append("--no-measure keeps it for its size")
+    return CheckFailed(
+        f"{safe(str(path))} is slower in eight bits ({ratio})",
+        cause="; ".join(causes),
+        hint="nothing was written; try " + ", or ".join(hints),
+        code="slower",
+    )
+
+
+def _loose_pairs(model: Model) -> int:
+    """DequantizeLinear of computed values none of whose readers has an integer kernel."""
+    fusing = {
+        "MatMul", "Gemm", "Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool",
+        "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Sigmoid",
+        "LeakyRelu",
+    }  # fmt: skip
+    return sum(
+        node.op_type == "DequantizeLinear"
+        and node.inputs[0] is not None
+        and node.inputs[0].producer() is not None
+        and not any(user.op_type in fusing for user, _ in node.outputs[0].uses())
+        for node in model.graph
+    )

@@ -1,0 +1,139 @@
+"""Static quantization: activation ranges found once, from calibration data.
+
+The order is that of what each step needs: channels are balanced (equalization, SmoothQuant) before
+ranges are taken, biases corrected after, and the eight bits come last.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from modelkit import progress
+from modelkit.model import Model, clone
+from modelkit.passes import run_passes
+from modelkit.passes.infer_symbols import infer_symbols
+from modelkit.passes.remove_unused import remove_unused
+from modelkit.quantize.embeddings import Tables
+from modelkit.quantize.emit import Form, emit
+from modelkit.quantize.equalize import equalize
+from modelkit.quantize.linears import normalize_linears
+from modelkit.quantize.local_error import LocalError, correct_biases, local_errors
+from modelkit.quantize.observe import Samples
+from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.plan import Plan, make_plan
+from modelkit.quantize.prepare import prepared
+from modelkit.quantize.ranges import Range, find_ranges
+from modelkit.quantize.smooth import Smoothed, smooth
+
+_OLDEST_OPSET = 13
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which steps, and how; ``calibration`` is "auto" or one of ``ranges.METHODS``."""
+
+    form: Form = field(default_factory=Form)
+    calibration: str = "auto"
+    smoothing: bool = True
+    equalization: bool = True
+    correction: bool = True
+    exclude: tuple[re.Pattern[str], ...] = ()
+    exclude_op: tuple[str, ...] = ()
+
+
+@dataclass
+class Calibrated:
+    """A float model ready for eight bits, and what is known of it."""
+
+    model: Model
+    ranges: dict[str, Range]
+    errors: dict[str, LocalError]
+    smoothed: Sequence[Smoothed]
+    balanced: int
+    corrected: int
+
+
+def quantize_static(
+    model: Model, samples: Samples, recipe: Recipe, *, keep: frozenset[str] = frozenset()
+) -> tuple[Model, Outcome, Calibrated]:
+    """Quantize a copy of ``model``; ``keep`` are layers that stay in float.
+
+    Raises:
+        CheckFailed: calibration met NaN or infinity, or no sample.
+    """
+    calibrated = calibrate(model, samples, recipe)
+    result, outcome = compress(calibrated, recipe, keep)
+    return result, outcome, calibrated
+
+
+def calibrate(model: Model, samples: Samples, recipe: Recipe) -> Calibrated:
+    """Balance channels, find ranges, correct biases: all that needs data, still in float."""
+    copy = prepared(model, _OLDEST_OPSET)
+    normalize_linears(copy)
+    run_passes(copy, (remove_unused, infer_symbols))
+    balanced = equalize(copy) if recipe.equalization else 0
+    plan = _plan(copy, Outcome(), recipe, frozenset())
+    smoothed: Sequence[Smoothed] = ()
+    if recipe.smoothing:
+        progress.step("smoothing")
+        smoothed = smooth(copy, plan, samples, largest=recipe.form.largest)
+    run_passes(copy, (remove_unused, infer_symbols))
+    plan = _plan(copy, Outcome(), recipe, frozenset())
+    progress.step("calibration")
+    ranges = find_ranges(copy, _methods(plan, recipe.calibration), samples)
+    progress.step("layer errors")
+    errors = local_errors(copy, plan, ranges, recipe.form, samples)
+    corrected = correct_biases(copy.graph, plan, errors) if recipe.correction else 0
+    return Calibrated(copy, ranges, errors, smoothed, balanced, corrected)
+
+
+def compress(
+    calibrated: Calibrated, recipe: Recipe, keep: frozenset[str] = frozenset()
+) -> tuple[Model, Outcome]:
+    """The calibrated model in eight bits, the layers called ``keep`` in float."""
+    copy = clone(calibrated.model)
+    outcome = Outcome()
+    plan = _plan(copy, outcome, recipe, keep)
+    emit(copy.graph, plan, calibrated.ranges, recipe.form)
+    tables = Tables()
+    for node in plan.tables:
+        reason = tables.shrink(node, copy.graph)
+        assert reason is None, reason
+    if any(node.domain == "com.microsoft" for node in copy.graph):
+        copy.graph.opset_imports.setdefault("com.microsoft", 1)
+    run_passes(copy, (remove_unused,))
+    return copy, outcome
+
+
+def _methods(plan: Plan, calibration: str) -> dict[str, str]:
+    """How the range of each tensor is found.
+
+    By itself: all values where a linear layer reads, whose outliers carry the most (a percentile
+    there destroys encoders), the smallest squared error between convolutions.
+    """
+    if calibration != "auto":
+        return dict.fromkeys(plan.tensors(), calibration)
+    read = {layer.x.name for layer in plan.layers if not layer.is_conv}
+    return {name: "minmax" if name in read else "mse" for name in plan.tensors()}
+
+
+def _plan(model: Model, outcome: Outcome, recipe: Recipe, keep: frozenset[str]) -> Plan:
+    _name_nodes(model.graph)
+    return make_plan(
+        model, outcome, exclude=recipe.exclude, exclude_op=recipe.exclude_op, keep=keep
+    )
+
+
+def _name_nodes(graph: ir.Graph) -> None:
+    """Give every layer a name of its own, which the steps know it by."""
+    taken: set[str] = set()
+    for node in graph:
+        stem = name = node.name or f"{node.op_type}_{node.outputs[0].name}"
+        number = 0
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        node.name = name
+        taken.add(name)

@@ -1,0 +1,64 @@
+import platform
+from pathlib import Path
+
+import pytest
+
+from modelkit.errors import Unsupported, UsageError
+from modelkit.quantize.options import Options, checked, saturates
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(mode="static"), "--calib-data"),
+        (Options(mode="static", calib_data="x.npz", random_data=True), "--calib-data"),
+        (Options(target="gpu"), "cuda"),
+        (Options(format="qqq"), "qdq"),
+        (Options(calibration="best"), "entropy"),
+        (Options(exclude=("[",)), ""),
+        (Options(target="tensorrt", format="qop"), "--format"),
+    ],
+)
+def test_contradictions_are_usage_errors(options: Options, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        checked(options)
+    assert words in caught.value.hint
+
+
+def test_cuda_is_refused_with_the_reason_and_another_way() -> None:
+    with pytest.raises(Unsupported, match="slower") as caught:
+        checked(Options(mode="static", random_data=True, target="cuda"))
+    assert "no integer kernels" in caught.value.cause
+    assert "fp16" in caught.value.hint
+
+
+def test_the_form_follows_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert Options().form().unsigned
+    assert Options().form().qop
+    assert not Options(target="any").form().qop
+    form = Options(target="tensorrt").form()
+    assert (form.unsigned, form.qop, form.integer_bias) == (False, False, False)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert not Options().form().unsigned
+
+
+def test_without_vnni_weights_keep_seven_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor : 0\nflags\t\t: fpu sse avx2\n")
+    assert saturates(file)
+    file.write_text("flags : avx2 avx512_vnni\n")
+    assert not saturates(file)
+    assert not saturates(tmp_path / "nowhere")
+    monkeypatch.setattr("modelkit.quantize.options.saturates", lambda: True)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert Options().form().largest == 63
+    assert Options(target="tensorrt").form().largest == 127
+
+
+def test_the_recipe_holds_no_folder_of_this_machine() -> None:
+    recipe = Options(calib_data="/secret/place/data.npz", exclude=("b", "a")).recipe()
+    assert recipe["calib_data"] == "data.npz"
+    assert recipe["exclude"] == ["a", "b"]

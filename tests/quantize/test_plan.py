@@ -1,0 +1,53 @@
+import re
+
+from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.plan import clamp_after, make_plan, settled
+from tests.quantize.graphs import model_of
+
+IMAGE = "(float[n, 4, 8, 8] x) => (float[n, 4, h, w] y)"
+CONVS = "<float[4, 4, 3, 3] a, float[4, 4, 3, 3] b>"
+CHAIN = "p = Conv<pads=[1,1,1,1]>(x, a) r = Relu(p) m = Add(r, r) z = Sigmoid(m) q = Conv(m, b) y = Exp(q)"
+
+
+def test_what_lies_between_convolutions_is_planned_and_the_rest_is_not() -> None:
+    model = model_of(f"{IMAGE} {CONVS} {{ {CHAIN} }}")
+    outcome = Outcome()
+    plan = make_plan(model, outcome)
+    assert [layer.node for layer in plan.layers] == [n for n in model.graph if n.op_type == "Conv"]
+    assert [layer.name for layer in plan.layers] == ["p", "q"]
+    # The Sigmoid has no reader that wants integers, and Exp no integer kernel.
+    assert [node.op_type for node in plan.between] == ["Add"]
+    assert plan.tensors() == ["x", "m", "r", "q"]
+    assert (outcome.candidates, outcome.quantized) == (2, 2)
+
+
+def test_the_clamp_behind_a_convolution_is_its_range() -> None:
+    model = model_of(f"{IMAGE} {CONVS} {{ {CHAIN} }}")
+    conv = model.graph[0]
+    clamp = clamp_after(conv)
+    assert clamp is not None
+    assert clamp.op_type == "Relu"
+    assert settled(conv).name == "r"
+    text = IMAGE.replace("=> (", "=> (float[n, 4, h, w] p, ")
+    assert clamp_after(model_of(f"{text} {CONVS} {{ {CHAIN} }}").graph[0]) is None
+
+
+def test_options_keep_layers_and_say_so() -> None:
+    model = model_of(f"{IMAGE} {CONVS} {{ {CHAIN} }}")
+    for node in model.graph:
+        node.name = f"node_{node.outputs[0].name}"
+    outcome = Outcome()
+    plan = make_plan(model, outcome, exclude=[re.compile("_p$")], keep=frozenset(["node_q"]))
+    assert (plan.layers, plan.between) == ([], [])
+    reasons = [skip.reason for skip in outcome.skips]
+    assert reasons == ["excluded by option", "it loses too much accuracy in eight bits"]
+
+
+def test_weights_that_are_no_numbers_stay() -> None:
+    model = model_of("(float[n, 8] x) => (float[n, 8] y) <float[8, 8] w> { y = MatMul(x, w) }")
+    array = model.graph.initializers["w"].const_value
+    assert array is not None
+    array.numpy()[0, 0] = float("inf")
+    outcome = Outcome()
+    make_plan(model, outcome)
+    assert "NaN or infinity" in outcome.skips[0].reason

@@ -1,0 +1,13 @@
+from modelkit.quantize.prepare import prepared
+from tests.quantize.graphs import model_of
+
+
+def test_normalizations_go_into_convolutions_and_old_opsets_are_raised() -> None:
+    text = """(float[n, 4, 8, 8] x) => (float[n, 8, h, w] y)
+    <float[8, 4, 3, 3] a, float[8] s, float[8] b, float[8] m, float[8] q>
+    { v = Abs(q) c = Conv(x, a) y = BatchNormalization(c, s, b, m, v) }"""
+    source = model_of(text, opset=11)
+    made = prepared(source, 13)
+    assert [node.op_type for node in made.graph] == ["Conv"]
+    assert made.graph.opset_imports[""] == 13
+    assert source.graph.opset_imports[""] == 11

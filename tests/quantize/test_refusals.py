@@ -1,0 +1,42 @@
+from pathlib import Path
+
+from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.refusals import already_quantized, nothing, slower
+from modelkit.reports import Interval, SpeedVerdict
+from tests.quantize.graphs import model_of
+
+SLOW = SpeedVerdict(Interval(0.8, 0.7, 0.9), False, "slower than the source")
+LOOSE = """(float[n] x) => (float[n] y) <float s = {0.1}, uint8 z = {0}>
+{ e = Exp(x) q = QuantizeLinear(e, s, z) d = DequantizeLinear(q, s, z) y = Erf(d) }"""
+
+
+def test_a_lost_race_names_its_causes_and_what_to_try() -> None:
+    outcome = Outcome(candidates=3, quantized=2)
+    outcome.skip(model_of(LOOSE).graph[0], "no reason")
+    error = slower(Path("m.onnx"), model_of(LOOSE), outcome, SLOW, "dynamic")
+    assert "(0.80x)" in error.message
+    assert "1 QDQ pairs do not fuse" in error.cause
+    assert "1 of 3 layers stay in float" in error.cause
+    assert "--static" in error.hint
+    plain = slower(
+        Path("m.onnx"),
+        model_of("(float[n] x) => (float[n] y) { y = Exp(x) }"),
+        Outcome(),
+        SLOW,
+        "static",
+    )
+    assert "QDQ pairs" not in plain.cause
+    assert "--static" not in plain.hint
+
+
+def test_nothing_quantized_lists_the_reasons_by_number() -> None:
+    outcome = Outcome()
+    node = model_of(LOOSE).graph[0]
+    for _ in range(3):
+        outcome.skip(node, "first")
+    outcome.skip(node, "second")
+    assert nothing(Path("m.onnx"), outcome, "static").cause == "3 x Exp: first\n1 x Exp: second"
+
+
+def test_signs_of_an_earlier_quantization_are_found() -> None:
+    assert list(already_quantized(model_of(LOOSE))) == ["QuantizeLinear"]
