@@ -5,11 +5,15 @@ from typing import Annotated
 import typer
 
 from modelkit.cli import options
-from modelkit.cli.execute import Manner, execute
+from modelkit.cli.execute import execute
+from modelkit.cli.groups import Manner, Preparation, Writing
 
 
 def convert(
     source: options.Source,
+    writing: Writing,
+    preparation: Preparation,
+    manner: Manner,
     output: options.Output = None,
     model: Annotated[
         str | None,
@@ -27,15 +31,6 @@ def convert(
         bool,
         typer.Option("--trust-source", help="Load a file that can run code (pickle and kin)"),
     ] = False,
-    seed: options.Seed = 0,
-    force: options.Force = False,
-    dry_run: options.DryRun = False,
-    verify: options.Verify = True,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    timeout: options.Timeout = None,
-    memory_limit: options.MemoryLimit = None,
 ) -> None:
     """Turn a trained model of any framework into ONNX, checked against the framework.
 
@@ -49,9 +44,7 @@ def convert(
         "opset": opset,
         "task": task,
         "trust_source": trust_source,
-        "seed": seed,
-        "force": force,
-        "dry_run": dry_run,
-        "verify": verify,
+        "preprocessing": preparation.words(),
+        **writing.arguments(),
     }
-    execute("convert", arguments, Manner(json, quiet, verbose, timeout, memory_limit))
+    execute("convert", arguments, manner)

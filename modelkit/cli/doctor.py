@@ -1,17 +1,12 @@
 """``modelkit doctor``."""
 
-from modelkit.cli import options
-from modelkit.cli.execute import Manner, execute
+from modelkit.cli.execute import execute
+from modelkit.cli.groups import Manner
 
 
-def doctor(
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    timeout: options.Timeout = None,
-) -> None:
+def doctor(manner: Manner) -> None:
     """Show what this machine and installation can really do.
 
     Example: modelkit doctor
     """
-    execute("doctor", {}, Manner(json, quiet, verbose, timeout))
+    execute("doctor", {}, manner)

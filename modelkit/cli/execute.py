@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelkit import reports, worker
-from modelkit.cli.groups import Manner as Manner
+from modelkit.cli.groups import Manner
 from modelkit.cli.options import byte_count
 
 

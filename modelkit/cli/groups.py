@@ -29,6 +29,21 @@ class Manner:
 
 
 @dataclass(frozen=True)
+class Writing:
+    """How a verb that writes a model proves and writes it."""
+
+    seed: options.Seed = 0
+    force: options.Force = False
+    dry_run: options.DryRun = False
+    verify: options.Verify = True
+    custom_ops: options.CustomOps = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The fields as keyword arguments of a verb."""
+        return dataclasses.asdict(self) | {"custom_ops": self.custom_ops or []}
+
+
+@dataclass(frozen=True)
 class Session:
     """How models are opened; the fields are those of ``runtime.setups.SessionArguments``."""
 
@@ -47,10 +62,7 @@ class Session:
         list[str] | None,
         typer.Option(help="Entry of the session configuration, as key=value; repeatable"),
     ] = None
-    custom_ops: Annotated[
-        list[str] | None,
-        typer.Option(help="Library of operators, absolute path; it runs code; repeatable"),
-    ] = None
+    custom_ops: options.CustomOps = None
     allow_fallback: options.AllowFallback = False
     min_offload: Annotated[
         float, typer.Option(help="Least share of the arithmetic on the provider asked for")
@@ -94,8 +106,9 @@ class Preparation:
     )
     padding: Annotated[str | None, typer.Option(help="longest, max_length or none")] = None
     truncation: Annotated[
-        bool, typer.Option("--truncation/--no-truncation", help="Whether longer texts are cut")
-    ] = True
+        bool | None,
+        typer.Option("--truncation/--no-truncation", help="Whether longer texts are cut"),
+    ] = None
 
     def words(self) -> dict[str, Any]:
         """What was given, for ``runtime.data.settings.read_settings``."""

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from modelkit.cli import options
-from modelkit.cli.execute import Manner, execute
+from modelkit.cli.execute import execute
+from modelkit.cli.groups import Manner, Writing
 
 
 class Level(StrEnum):
@@ -25,6 +26,8 @@ def _list(wanted: bool) -> None:
 
 def optimize(
     source: options.Source,
+    writing: Writing,
+    manner: Manner,
     output: options.Output = None,
     level: Annotated[
         Level,
@@ -60,16 +63,7 @@ def optimize(
     explain: Annotated[
         bool, typer.Option("--explain", help="List what fired, where, and the near misses")
     ] = False,
-    seed: options.Seed = 0,
-    force: options.Force = False,
-    dry_run: options.DryRun = False,
-    verify: options.Verify = True,
     measure: options.Measure = True,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    timeout: options.Timeout = None,
-    memory_limit: options.MemoryLimit = None,
 ) -> None:
     """Rewrite the graph so that it runs faster here, verified and never slower.
 
@@ -88,15 +82,11 @@ def optimize(
         "free_dims": free_dim or [],
         "extract": extract,
         "check": check,
-        "seed": seed,
-        "force": force,
-        "dry_run": dry_run,
-        "verify": verify,
+        **writing.arguments(),
         "measure": measure,
     }
-    manner = Manner(json, quiet, verbose, timeout, memory_limit)
     report = execute("optimize", arguments, manner)
-    if explain and not json:
+    if explain and not manner.json:
         from modelkit.cli.show import show_explanation
 
         show_explanation(report)

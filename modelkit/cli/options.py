@@ -30,6 +30,10 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(help="Largest memory of the worker, as 4GB; default max(4 GB, 3 x model)"),
 ]
+CustomOps = Annotated[
+    list[str] | None,
+    typer.Option(help="Library of operators, absolute path; it runs code; repeatable"),
+]
 Seed = Annotated[int, typer.Option(help="Seed of the generated inputs", min=0)]
 Dim = Annotated[
     list[str] | None,

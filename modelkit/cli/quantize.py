@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from modelkit.cli import options
-from modelkit.cli.execute import Manner, execute
+from modelkit.cli.execute import execute
+from modelkit.cli.groups import Manner, Preparation, Writing
 from modelkit.errors import UsageError
 
 
@@ -37,6 +38,9 @@ class EightBits(StrEnum):
 
 def quantize(
     source: options.Source,
+    writing: Writing,
+    preparation: Preparation,
+    manner: Manner,
     output: options.Output = None,
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="8-bit layers, activation ranges found at run time")
@@ -50,9 +54,6 @@ def quantize(
     random_data: Annotated[
         bool, typer.Option("--random-data", help="Calibrate on random inputs (unsafe)")
     ] = False,
-    max_length: Annotated[
-        int | None, typer.Option(help="Cut texts of the data to so many tokens", min=1)
-    ] = None,
     form: Annotated[
         Form,
         typer.Option("--format", help="qdq: portable; qop: ONNX Runtime's integer operators"),
@@ -75,16 +76,7 @@ def quantize(
     exclude_op: Annotated[
         list[str] | None, typer.Option(help="Leave this operator alone; repeatable")
     ] = None,
-    seed: options.Seed = 0,
-    force: options.Force = False,
-    dry_run: options.DryRun = False,
-    verify: options.Verify = True,
     measure: options.Measure = True,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    timeout: options.Timeout = None,
-    memory_limit: options.MemoryLimit = None,
 ) -> None:
     """Store and compute layers in 8 bits, gated by accuracy and speed.
 
@@ -103,7 +95,7 @@ def quantize(
         "mode": modes[0],
         "calib_data": calib_data,
         "random_data": random_data,
-        "max_length": max_length,
+        "preprocessing": preparation.words(),
         "format": form.value,
         "calibration": calibration.value,
         "smoothing": smoothing,
@@ -112,10 +104,7 @@ def quantize(
         "weight_type": weight_type.value,
         "exclude": exclude or [],
         "exclude_op": exclude_op or [],
-        "seed": seed,
-        "force": force,
-        "dry_run": dry_run,
-        "verify": verify,
+        **writing.arguments(),
         "measure": measure,
     }
-    execute("quantize", arguments, Manner(json, quiet, verbose, timeout, memory_limit))
+    execute("quantize", arguments, manner)

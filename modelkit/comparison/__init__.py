@@ -18,7 +18,7 @@ from modelkit.model import facts, load, operator_counts
 from modelkit.reports import CompareReport, FileFacts, OutputComparison
 from modelkit.runtime.compare import TOLERANCES, random_outputs
 from modelkit.runtime.data import read_data
-from modelkit.runtime.data.settings import kept_settings, read_settings
+from modelkit.runtime.data.settings import resolved
 from modelkit.runtime.feeds import propose, typical_feeds
 from modelkit.runtime.session import Feeds, Run, Session, Setup
 from modelkit.runtime.setups import SessionArguments, one_setup
@@ -66,8 +66,7 @@ def compare_files(
         raise UsageError("--labels and --metric need real inputs", hint="add --eval-data")
     progress.step("reading")
     metadata = dict(load(second).metadata_props)
-    settings = read_settings(dict(preprocessing or {}))
-    settings = settings.over(kept_settings(metadata, second.parent))
+    settings = resolved(preprocessing, metadata, second.parent)
     scoring = scorer(metric, read_targets(labels)) if metric or labels else None
     work = _Work(Tallies({}, []), scoring)
     with _both(a, first, second, setup, dims, trust_source, seed) as (run_a, two, facts_a):

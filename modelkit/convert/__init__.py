@@ -1,9 +1,10 @@
 """``convert``: any framework to ONNX, proven against the framework."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from onnx_ir import Value
 
@@ -19,6 +20,7 @@ from modelkit.deliver import Terms, up_to_date
 from modelkit.errors import BadInput, MissingExtra, Unsupported, UsageError
 from modelkit.model import check_target, facts, load
 from modelkit.reports import ConvertReport, Verification
+from modelkit.runtime.session import use_custom_ops
 from modelkit.safe import safe
 
 _FACTORY = Detected("torch", "module:function")
@@ -46,6 +48,8 @@ def convert_file(
     force: bool = False,
     dry_run: bool = False,
     verify: bool = True,
+    custom_ops: Sequence[str] = (),
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> ConvertReport:
     """Convert ``source`` and prove the result against the source framework.
 
@@ -54,14 +58,18 @@ def convert_file(
 
     ``model`` is "package.module:function" that builds the torch module (its code is run);
     ``input_shape`` as in :mod:`modelkit.convert.input_shapes`; ``task`` a Hugging Face task, where
-    the folder does not say it; ``trust_source`` loads files that can run code.
+    the folder does not say it; ``trust_source`` loads files that can run code; ``preprocessing``
+    is kept in the result for the verbs that read images and texts.
 
     Raises:
         CheckFailed: every route failed or computes something else; nothing was written.
         BadInput, Unsupported, MissingExtra, UsageError, CannotWrite: with what to do next.
     """
+    use_custom_ops(custom_ops)
     target = Path(output) if output else _beside(source)
-    options = Options(model, tuple(input_shape or ()), opset, task, trust_source)
+    options = Options(
+        model, tuple(input_shape or ()), opset, task, trust_source, 0, preprocessing or {}
+    )
     recipe = _recipe(options)
     digest = source_digest(source, model)
     code = model is not None or not Path(source).exists()
@@ -72,7 +80,7 @@ def convert_file(
     loaded, seen = _opened(source, options)
     terms = Terms(force=force, verify=verify, measure=False, dry_run=dry_run, seed=seed)
     delivery, result, attempts, lost = first_right(
-        loaded, source, target, terms, recipe=recipe, digest=digest, opset=opset
+        loaded, source, target, terms, recipe=recipe, digest=digest, options=options
     )
     copied, left = ([], []) if dry_run else copy_beside(loaded.files, target.parent, force=force)
     return ConvertReport(
@@ -97,6 +105,7 @@ def _recipe(options: Options) -> dict[str, object]:
         "input_shape": list(options.input_shape),
         "opset": options.opset,
         "task": options.task,
+        "preprocessing": dict(options.preprocessing),
     }
 
 

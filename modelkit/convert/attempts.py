@@ -4,12 +4,13 @@ from pathlib import Path
 
 from modelkit import progress
 from modelkit.convert.export_errors import NO_OPERATOR
-from modelkit.convert.source import Route, Source
+from modelkit.convert.source import Options, Route, Source
 from modelkit.deliver import Delivery, Terms, deliver
 from modelkit.errors import BadInput, CheckFailed, ModelkitError, Unsupported
 from modelkit.model import Model, add_step, strip_debug, write_inputs
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.reports import Attempt
+from modelkit.runtime.data.settings import keep_settings
 from modelkit.safe import safe
 
 # A parity failure says more about a model than an exporter's refusal.
@@ -24,7 +25,7 @@ def first_right(
     *,
     recipe: dict[str, object],
     digest: str,
-    opset: int | None,
+    options: Options,
 ) -> tuple[Delivery, Model, tuple[Attempt, ...], tuple[str, ...]]:
     """Export, compare and write.
 
@@ -42,7 +43,9 @@ def first_right(
             continue
         progress.step(f"export by {route.name}")
         try:
-            model = _exported(route, loaded, opset)
+            model = _exported(route, loaded, options.opset)
+            folder = Path(source) if Path(source).is_dir() else None
+            keep_settings(model, options.preprocessing, folder)
             decisions = [f"{a.route}: {a.outcome}" for a in attempts] + [f"{route.name}: {proven}"]
             add_step(model, "convert", recipe, digest, decisions)
             delivery = deliver(

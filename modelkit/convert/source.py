@@ -1,8 +1,9 @@
 """What every framework's file gives: a function to trust, and ways to ONNX."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from modelkit.model import InputSpec, Model
 from modelkit.runtime.session import Run
@@ -19,6 +20,7 @@ class Options:
         task: a key of ``from_transformers.TASKS``.
         trust_source: files that run code while loading are loaded.
         threads: of the framework; 0 leaves its default.
+        preprocessing: words of ``runtime.data.settings``, kept in the result.
     """
 
     model: str | None = None
@@ -27,6 +29,7 @@ class Options:
     task: str | None = None
     trust_source: bool = False
     threads: int = 0
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

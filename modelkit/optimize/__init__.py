@@ -35,7 +35,7 @@ from modelkit.reports import (
     Verification,
 )
 from modelkit.runtime.feeds import propose
-from modelkit.runtime.session import open_session
+from modelkit.runtime.session import open_session, use_custom_ops
 from modelkit.safe import safe
 
 STEPS_BACK = ("all", "extended", "basic")
@@ -99,6 +99,7 @@ def optimize_file(
     measure: bool = True,
     seed: int = 0,
     dry_run: bool = False,
+    custom_ops: Sequence[str] = (),
 ) -> OptimizeReport:
     """Optimize the model at ``source`` into ``output``, by default ``<stem>.opt.onnx`` beside it.
 
@@ -113,6 +114,7 @@ def optimize_file(
         Unsupported: an operator has no form in ``opset`` or the newest that ``runtime`` opens.
         BadInput, CannotWrite, UsageError: see :func:`modelkit.model.load` and ``deliver``.
     """
+    use_custom_ops(custom_ops)
     choice = Choice(level, target, tuple(only), tuple(skip), opset, runtime)
     shaping = Shaping(dict(dims or {}), tuple(free_dims), extract)
     path = Path(source)

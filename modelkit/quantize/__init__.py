@@ -1,6 +1,7 @@
 """``quantize``: layers in fewer bits, gated by accuracy and speed."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from modelkit.quantize.options import Options, checked
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.refusals import nothing, refuse, slower
 from modelkit.reports import FileFacts, QuantizeReport, SpeedVerdict, Verification
+from modelkit.runtime.data.settings import keep_settings
+from modelkit.runtime.session import use_custom_ops
 from modelkit.safe import safe
 
 _ENDINGS = {"int4": "int4"}
@@ -52,6 +55,7 @@ def quantize_file(
     measure: bool = True,
     seed: int = 0,
     dry_run: bool = False,
+    custom_ops: Sequence[str] = (),
     **chosen: Any,
 ) -> QuantizeReport:
     """Quantize the model at ``source`` into ``output``, by default ``<stem>.int8.onnx`` beside it.
@@ -64,6 +68,7 @@ def quantize_file(
         BadInput: it is quantized already, or not a neural network.
         UsageError: no such mode, or options that contradict each other.
     """
+    use_custom_ops(custom_ops)
     if mode not in MODES:
         raise UsageError(f"no quantization is called '{safe(mode)}'", hint=", ".join(MODES))
     for name in ("exclude", "exclude_op"):
@@ -90,6 +95,7 @@ def quantize_file(
     if made.outcome.quantized == 0:
         raise nothing(path, made.outcome, mode)
     strip_debug(made.model)
+    keep_settings(made.model, options.preprocessing)
     decisions = [f"{made.outcome.quantized} of {made.outcome.candidates} layers quantized"]
     add_step(made.model, "quantize", recipe, digest, [*decisions, *made.notes])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)

@@ -9,8 +9,9 @@ from modelkit.errors import CheckFailed
 from modelkit.model import load
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.options import Options
+from modelkit.runtime.data import read_data
+from modelkit.runtime.data.settings import resolved
 from modelkit.runtime.feeds import Proposal, propose
-from modelkit.runtime.preprocess import read_data
 from modelkit.runtime.session import Feeds, open_session
 from modelkit.safe import safe
 
@@ -37,19 +38,18 @@ def read(source: Path, options: Options, seed: int = 0) -> Data:
     From 64 samples on, one in eight, 16 at most, is kept away from calibration for the check.
 
     Raises:
-        BadInput, UsageError: see ``runtime.preprocess.read_data``.
+        BadInput, UsageError: see ``runtime.data.read_data``.
         CheckFailed: no sample in it.
     """
     if options.calib_data is None:
         return _random(source, seed)
     path = Path(options.calib_data)
+    settings = resolved(options.preprocessing, load(source).metadata_props, source.parent)
     with open_session(source, optimize=False) as session:
         inputs = session.inputs
 
     def whole() -> Iterator[Feeds]:
-        return read_data(
-            path, inputs, tokenizer_folder=source.parent, max_length=options.max_length
-        )
+        return read_data(path, inputs, tokenizer_folder=source.parent, settings=settings)
 
     count, held = 0, []
     for number, feeds in enumerate(whole()):

@@ -3,7 +3,8 @@
 import dataclasses
 import platform
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Options:
     exclude_op: tuple[str, ...] = ()
     calib_data: str | None = None
     random_data: bool = False
-    max_length: int | None = None
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
     format: str = "auto"
     calibration: str = "auto"
     target: str = "cpu"

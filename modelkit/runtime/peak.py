@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelkit.runtime.session import Feeds, open_session
+from modelkit.runtime.session import Feeds, custom_ops_in_use, open_session, use_custom_ops
 
 _SECONDS = 300.0
 
@@ -24,6 +24,7 @@ def peak_of(model: Path, feeds: Feeds) -> int:
         kept = Path(folder) / "feeds.npz"
         np.savez(kept, allow_pickle=False, **feeds)
         command = [sys.executable, "-P", "-m", "modelkit.runtime.peak", str(model), str(kept)]
+        command += custom_ops_in_use()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
         except subprocess.TimeoutExpired:
@@ -43,6 +44,7 @@ def main() -> None:
     """Open and run the model named on the command line; print what it took."""
     with np.load(sys.argv[2], allow_pickle=False) as arrays:
         feeds = {name: arrays[name] for name in arrays.files}
+    use_custom_ops(sys.argv[3:])
     before = _status("VmRSS:")
     with open_session(Path(sys.argv[1])) as session:
         session.run(feeds)

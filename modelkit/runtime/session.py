@@ -46,7 +46,31 @@ Run = Callable[[Feeds], dict[str, np.ndarray]]
 
 _FATAL_ONLY = 4
 _NVIDIA = ("cuda", "tensorrt", "nvtensorrtrtx")
+_FOREIGN = re.compile(r"(?:^|[\s:])(?!ai\.onnx:|ai\.onnx\.ml:|com\.microsoft)[\w.]+\.[\w.]+:\w+\(")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+
+
+# Libraries that every session of this process knows besides its own; a worker serves one verb.
+_everywhere: list[Path] = []
+
+
+def use_custom_ops(libraries: Sequence[str]) -> None:
+    """Let every session opened from now on know the operators of these libraries.
+
+    ``libraries`` are absolute paths; each is tried here, because loading it runs code.
+
+    Raises:
+        UsageError, Unsupported: it is not there, or is no library of operators.
+    """
+    for library in map(Path, libraries):
+        if library not in _everywhere:
+            _register(ort.SessionOptions(), library)
+            _everywhere.append(library)
+
+
+def custom_ops_in_use() -> list[str]:
+    """The libraries given to :func:`use_custom_ops`, to be passed on to a child process."""
+    return [str(library) for library in _everywhere]
 
 
 class Session:
@@ -213,7 +237,7 @@ class Setup:
                 options.add_session_config_entry(key, value)
         except Exception as error:
             raise UsageError(f"--session-option {safe(key)}: {safe(str(error), 200)}") from None
-        for library in self.custom_ops:
+        for library in dict.fromkeys((*_everywhere, *self.custom_ops)):
             _register(options, library)
         return options
 
@@ -318,7 +342,10 @@ def _refused(error: Exception, path: Path, what: str) -> ModelkitError:
     newer = "is under development" in text or "Unsupported model IR version" in text
     unknown = "is not a registered function/op" in text or "No Op registered" in text
     if kind == "NotImplemented" or newer or unknown:
-        return Unsupported(message, cause=cause, hint="a newer runtime or an older --opset may do")
+        foreign = unknown and _FOREIGN.search(text)
+        needed = "give the library that has the operator, as --custom-ops /opt/ops/libcustom.so"
+        older = "a newer runtime or an older --opset may do"
+        return Unsupported(message, cause=cause, hint=needed if foreign else older)
     if what == "did not run":
         return CheckFailed(message, cause=cause)
     return BadInput(message, cause=cause, hint="`modelkit inspect` shows what the file holds")

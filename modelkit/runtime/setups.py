@@ -8,7 +8,7 @@ from typing import TypedDict
 from modelkit.errors import UsageError
 from modelkit.runtime.provider_options import read_options
 from modelkit.runtime.providers import parse
-from modelkit.runtime.session import Setup
+from modelkit.runtime.session import Setup, use_custom_ops
 from modelkit.runtime.tensorrt import read_profile
 from modelkit.safe import safe
 
@@ -40,6 +40,8 @@ def setups(providers: str = "cpu", given: SessionArguments | None = None) -> tup
     if not 0 <= share <= 1:
         raise UsageError(f"--min-offload {share} makes no sense", hint="give a share, as 0.9")
     cache = words.get("cache")
+    # What prepares a run, as reading inputs and measuring memory, opens the model too.
+    use_custom_ops(words.get("custom_ops", ()))
     common = Setup(
         provider_options=read_options(words.get("provider_option", ()), rows),
         threads=words.get("threads", 1),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modelkit.model import load, operator_counts
 from tests.models import linear_text, model_file
 
 GELU = """<ir_version: 10, opset_import: ["": 20]> g (float[batch, 64] x) => (float[batch, 64] y)
@@ -286,3 +287,31 @@ def test_compare_finds_the_layer_and_scores(path: Path) -> None:
     data = ("--eval-data", path.with_name("a.npy"), "--labels", path.parent / "labels.txt")
     done = modelkit("compare", path, path, *data, "--metric", "top1")
     assert "accuracy by top1, 2 rows" in done.stdout
+
+
+CUSTOM = """<ir_version: 10, opset_import: ["": 20, "ai.onnx.contrib": 1]>
+g (float[batch, 64] x) => (float[batch, 64] y, float[batch, 64] up)
+<float[64, 64] w, float[64] b> { m = MatMul(x, w) a = Add(m, b) i = Identity(a)
+y, up = ai.onnx.contrib.NegPos(i) }"""
+
+
+def test_operators_of_others_go_through_every_verb(tmp_path: Path) -> None:
+    extensions = pytest.importorskip("onnxruntime_extensions")
+    library = ("--custom-ops", extensions.get_library_path())
+    path = model_file(tmp_path / "m.onnx", CUSTOM)
+    without = modelkit("optimize", path, "--no-measure")
+    assert without.returncode == 4, without.stderr
+    assert "ai.onnx.contrib:NegPos" in without.stderr
+    assert "--custom-ops" in without.stderr
+    for arguments in (
+        ("optimize", path, "--no-measure", "-o", tmp_path / "o.onnx"),
+        ("quantize", path, "--dynamic", "--no-measure", "-o", tmp_path / "q.onnx"),
+        ("compare", path, tmp_path / "o.onnx"),
+        ("run", path, "-i", "normal"),
+        ("bench", path, "--duration", "0.1"),
+    ):
+        done = modelkit(*arguments, *library)
+        assert done.returncode == 0, (arguments, done.stderr)
+    left = operator_counts(load(tmp_path / "o.onnx"))
+    assert left["ai.onnx.contrib.NegPos"] == 1
+    assert "Identity" not in left

@@ -40,7 +40,7 @@ def test_groups_as_arguments_of_verbs() -> None:
     found = Session(intra_op=4, provider_option=["cuda.device_id=1"]).arguments()
     assert (found["threads"], found["custom_ops"]) == (4, [])
     assert "intra_op" not in found
-    assert Preparation(resize="8x8").words() == {"resize": "8x8", "truncation": True}
+    assert Preparation(resize="8x8").words() == {"resize": "8x8"}
 
 
 @pytest.mark.parametrize("field", ["json", "quiet", "verbose", "timeout", "memory_limit"])

@@ -6,7 +6,7 @@ import pytest
 
 from modelkit.convert.attempts import first_right, refuse_training
 from modelkit.convert.export_errors import NO_OPERATOR
-from modelkit.convert.source import Route, Source
+from modelkit.convert.source import Options, Route, Source
 from modelkit.deliver import Delivery, Terms
 from modelkit.errors import CheckFailed, ModelkitError, Unsupported
 from modelkit.model import InputSpec, Model, history, load, read_inputs
@@ -45,7 +45,7 @@ def attempt(
     source = Source("PyTorch", reference, (X,), routes)
     return first_right(
         source, "net.pt", folder / "m.onnx", Terms(verify=verify, measure=False),
-        recipe={}, digest="d", opset=opset,
+        recipe={}, digest="d", options=Options(opset=opset),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Hugging Face folder has beside the model.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -95,12 +96,20 @@ def read_settings(words: dict[str, Any]) -> Preprocessing:
     return Preprocessing(**found)
 
 
-def write_preprocessing(model: ir.Model, settings: Preprocessing) -> None:
-    """Keep ``settings`` in the model's metadata."""
-    model.metadata_props[KEY] = json.dumps(asdict(settings), sort_keys=True)
+def keep_settings(
+    model: ir.Model, words: Mapping[str, Any] | None, folder: Path | None = None
+) -> None:
+    """Keep what was typed, or stands in the processor file of ``folder``, in the metadata.
+
+    Raises:
+        UsageError: as :func:`read_settings`.
+    """
+    settings = resolved(words, model.metadata_props, folder)
+    if settings != Preprocessing():
+        model.metadata_props[KEY] = json.dumps(asdict(settings), sort_keys=True)
 
 
-def kept_settings(metadata: dict[str, str], folder: Path | None) -> Preprocessing:
+def kept_settings(metadata: Mapping[str, str], folder: Path | None) -> Preprocessing:
     """What the model's metadata keeps over what its folder's processor file says."""
     beside = _processor(folder / "preprocessor_config.json") if folder else Preprocessing()
     try:
@@ -110,6 +119,17 @@ def kept_settings(metadata: dict[str, str], folder: Path | None) -> Preprocessin
         return read_settings(words).over(beside)
     except (ValueError, TypeError, AttributeError, UsageError):
         return beside
+
+
+def resolved(
+    words: Mapping[str, Any] | None, metadata: Mapping[str, str], folder: Path | None
+) -> Preprocessing:
+    """What was typed over what the model keeps over what its folder's processor file says.
+
+    Raises:
+        UsageError: as :func:`read_settings`.
+    """
+    return read_settings(dict(words or {})).over(kept_settings(metadata, folder))
 
 
 def _word(name: str, value: Any) -> Any:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from modelkit.model import load
 from modelkit.runtime.data.settings import (
     KEY,
     Preprocessing,
+    keep_settings,
     kept_settings,
     read_settings,
-    write_preprocessing,
+    resolved,
 )
 from tests.models import linear_text, model_file
 
@@ -51,8 +53,14 @@ def test_words_that_make_no_sense(words: dict, text: str) -> None:
 
 def test_what_a_model_keeps_comes_back(tmp_path: Path) -> None:
     model = load(model_file(tmp_path / "m.onnx", linear_text(2, 2)))
-    write_preprocessing(model, READ)
-    assert kept_settings(dict(model.metadata_props), None) == READ
+    keep_settings(model, {})
+    assert KEY not in model.metadata_props
+    keep_settings(model, WORDS)
+    assert kept_settings(model.metadata_props, None) == READ
+    keep_settings(model, {"resize": "8"})
+    assert resolved({"layout": "nchw"}, model.metadata_props, None) == replace(
+        READ, resize=(8,), layout="nchw"
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"resize": ["x"]}', '{"scale": "much"}', "3"])
