@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: install demo test test-onnx check fmt bench size clean
+.PHONY: install demo test test-onnx check fmt bench bench-optimizer size clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ fmt: install
 bench: install
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.measuring
+
+# OPTIONS='--models minilm,resnet50 --quick'; see python -m tests.benchmarks.optimizer --help
+bench-optimizer: install
+	$(BIN)/python -m tests.benchmarks.optimizer $(OPTIONS)
 
 size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40

@@ -1,0 +1,69 @@
+"""What was measured, one row a model and contender, kept as JSON between runs."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+EXPORTS = "exports"
+"""The contender of a row that compares our results for both exporters: dynamo over TorchScript."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one contender made of one exported model.
+
+    Attributes:
+        exhibit: model.exporter.
+        contender: its name; "export" where there is no model to optimize;
+            :data:`EXPORTS`.
+        failure: why there is nothing, or why what was written does not run; "" if all is well.
+        operators: operator to how often it is left.
+        error: relative, against the original with optimizations off.
+        cpu_seconds, peak_mb: of optimizing, the whole process with its children.
+        latency: old over new CPU time, with its 95 % interval; None: not raced.
+        milliseconds: median run of the reference in that race.
+    """
+
+    exhibit: str
+    contender: str
+    failure: str = ""
+    operators: dict[str, int] = field(default_factory=dict)
+    error: float | None = None
+    cpu_seconds: float = 0.0
+    peak_mb: float = 0.0
+    latency: tuple[float, float, float] | None = None
+    milliseconds: float | None = None
+
+    @property
+    def nodes(self) -> int:
+        """How many operators are left, 0 if nothing was written."""
+        return sum(self.operators.values())
+
+
+def read(path: Path) -> list[Row]:
+    """The rows in ``path``, none if it is not there."""
+    if not path.is_file():
+        return []
+    rows = []
+    for found in json.loads(path.read_text())["rows"]:
+        latency = found.pop("latency")
+        rows.append(Row(**found, latency=tuple(latency) if latency else None))
+    return rows
+
+
+def write(path: Path, rows: Iterable[Row], machine: dict[str, str]) -> None:
+    """Write ``rows`` and the ``machine`` they were measured on."""
+    found = {"machine": machine, "rows": [asdict(row) for row in rows]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def merged(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """``old`` rows with ``new`` ones in the place of those of the same exhibit and contender.
+
+    A row that was measured again without a race keeps no old latency: its model may have changed.
+    """
+    found = {(row.exhibit, row.contender): row for row in old}
+    found.update({(row.exhibit, row.contender): row for row in new})
+    return list(found.values())

@@ -1,0 +1,105 @@
+"""Models of pictures, from transformers' configurations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+
+from tests.benchmarks.optimizer.recipes import Call, Input, Recipe, perturbed
+
+
+def _last(model: Any, pixels: torch.Tensor) -> Any:
+    return model(pixel_values=pixels).last_hidden_state
+
+
+def _pooled(model: Any, pixels: torch.Tensor) -> Any:
+    found = model(pixel_values=pixels)
+    return found.last_hidden_state, found.pooler_output
+
+
+def _logits(model: Any, pixels: torch.Tensor) -> Any:
+    return model(pixel_values=pixels).logits
+
+
+def vit(full: bool) -> torch.nn.Module:
+    """ViT-B/16."""
+    config = transformers.ViTConfig(num_hidden_layers=12 if full else 3)
+    return Call(perturbed(transformers.ViTModel(config, add_pooling_layer=False)), _last)
+
+
+def clip_vision(full: bool) -> torch.nn.Module:
+    """The picture half of CLIP ViT-B/32."""
+    config = transformers.CLIPVisionConfig(num_hidden_layers=12 if full else 3)
+    return Call(perturbed(transformers.CLIPVisionModel(config)), _pooled)
+
+
+def swin(full: bool) -> torch.nn.Module:
+    """Swin-T: windows, shifted and masked, relative bias."""
+    config = transformers.SwinConfig(depths=[2, 2, 6, 2] if full else [2, 2, 2, 2])
+    return Call(perturbed(transformers.SwinForImageClassification(config)), _logits)
+
+
+def convnext(full: bool) -> torch.nn.Module:
+    """ConvNeXt-T."""
+    config = transformers.ConvNextConfig(depths=[3, 3, 9, 3] if full else [3, 3, 3, 3])
+    return Call(perturbed(transformers.ConvNextForImageClassification(config)), _logits)
+
+
+def resnet(full: bool) -> torch.nn.Module:
+    """ResNet-50."""
+    return Call(
+        perturbed(transformers.ResNetForImageClassification(transformers.ResNetConfig())), _logits
+    )
+
+
+def mobilenet_v2(full: bool) -> torch.nn.Module:
+    """MobileNetV2, with TensorFlow's padding, as transformers has it."""
+    config = transformers.MobileNetV2Config()
+    return Call(perturbed(transformers.MobileNetV2ForImageClassification(config)), _logits)
+
+
+def efficientnet(full: bool) -> torch.nn.Module:
+    """EfficientNet-B0: squeeze-excite, SiLU."""
+    config = transformers.EfficientNetConfig(
+        width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, image_size=224
+    )
+    return Call(perturbed(transformers.EfficientNetForImageClassification(config)), _logits)
+
+
+def detr(full: bool) -> torch.nn.Module:
+    """DETR with a ResNet-50 backbone at 320."""
+    layers = 6 if full else 2
+    config = transformers.DetrConfig(
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+        backbone_config=transformers.ResNetConfig(out_features=["stage4"]),
+        encoder_layers=layers,
+        decoder_layers=layers,
+    )
+    return Call(perturbed(transformers.DetrForObjectDetection(config)), _boxes)
+
+
+def _boxes(model: Any, pixels: torch.Tensor) -> Any:
+    found = model(pixel_values=pixels)
+    return found.logits, found.pred_boxes
+
+
+def _picture(
+    name: str, build: Callable[[bool], Any], outputs: tuple[str, ...], side: int = 224
+) -> Recipe:
+    port = Input("pixel_values", ("batch", 3, side, side))
+    return Recipe(name, build, (port,), outputs, ({"batch": 1}, {"batch": 3}))
+
+
+RECIPES = (
+    _picture("vit", vit, ("hidden",)),
+    _picture("clip_vision", clip_vision, ("hidden", "pooled")),
+    _picture("swin", swin, ("logits",)),
+    _picture("convnext", convnext, ("logits",)),
+    _picture("resnet50", resnet, ("logits",)),
+    _picture("mobilenet_v2", mobilenet_v2, ("logits",)),
+    _picture("efficientnet", efficientnet, ("logits",)),
+    _picture("detr", detr, ("logits", "boxes"), side=320),
+)
