@@ -1,20 +1,20 @@
-"""Replace every place where a fusion fits: the only code of the engine that changes a graph."""
+"""Go through a model and replace every place where a fusion fits."""
 
 import inspect
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, add_constant, fresh_name
+from modelkit.model import Model
 from modelkit.reports import Change, NearMiss
 from modelkit.rewrite.capture import Capture
 from modelkit.rewrite.expression import EITHER, Expr
-from modelkit.rewrite.fusion import Fusion
+from modelkit.rewrite.fusion import Fusion, Pattern
 from modelkit.rewrite.match import Match, matches
+from modelkit.rewrite.replace import Place, escape, replace
 
 Allow = Callable[[Fusion], str | None]
 
@@ -78,12 +78,18 @@ def _apply_to(
     index: dict[str, list[ir.Node]] = defaultdict(list)
     for node in graph:
         index[node.op_type].append(node)
+    is_sorted = True
     for fusion in fusions:
         for pattern in fusion.patterns:
-            for root in _roots(pattern):
+            for root in _roots(pattern.root):
                 for node in index.get(root, ()):
                     if node.graph is graph:
-                        _try(fusion, pattern, node, graph, model, reasons[fusion.name], tally)
+                        done = _try(fusion, pattern, node, model, reasons[fusion.name], tally)
+                        is_sorted = is_sorted and not (done and pattern.also)
+    if (
+        not is_sorted
+    ):  # readers of a second replaced value may stand before the operators it has now
+        graph.sort()
 
 
 def _roots(pattern: Expr) -> set[str]:
@@ -94,26 +100,28 @@ def _roots(pattern: Expr) -> set[str]:
 
 def _try(
     fusion: Fusion,
-    pattern: Expr,
+    pattern: Pattern,
     node: ir.Node,
-    graph: ir.Graph,
     model: Model,
     forbidden: str | None,
     tally: _Tally,
-) -> None:
+) -> bool:
     reason = None
-    for match in matches(pattern, node.outputs[0], Match()):
+    name = node.name or node.outputs[0].name or ""
+    for match in matches(pattern.root, node.outputs[0], Match()):
+        place = Place(pattern, match, node)
         captures = {name: Capture(value) for name, value in match.bound.items()}
-        reason = _escape(match, node) or _refusal(fusion, captures) or forbidden
+        reason = escape(place) or _refusal(fusion, captures) or forbidden
         if reason is None:
-            _replace(fusion, match, captures, node, graph, model)
+            made = fusion.after(**_arguments(fusion.after, captures))
+            replace(place, made if isinstance(made, tuple) else (made,), model)
             tally.counts[fusion.name] += 1
-            tally.places[fusion.name].append(node.name or node.outputs[0].name or "")
+            tally.places[fusion.name].append(name)
             tally.opset = max(tally.opset, fusion.opset)
-            return
+            return True
     if reason is not None:
-        name = node.name or node.outputs[0].name or ""
         tally.misses[fusion.name, name] = NearMiss(fusion.name, name, reason)
+    return False
 
 
 def _refusal(fusion: Fusion, captures: dict[str, Capture]) -> str | None:
@@ -127,86 +135,3 @@ def _arguments(function: Callable[..., Any], captures: dict[str, Capture]) -> di
     return {
         name: captures.get(name) or Capture(None) for name in inspect.signature(function).parameters
     }
-
-
-def _escape(match: Match, root: ir.Node) -> str | None:
-    """Why the covered nodes cannot go: somebody else reads what they make."""
-    inside = set(match.nodes)
-    for node in match.nodes:
-        if node is root or node in match.shared:
-            continue
-        for value in node.outputs:
-            if value.is_graph_output():
-                return f"'{value.name}' is an output of the graph"
-            if any(user not in inside for user, _ in value.uses()):
-                return f"'{value.name}' is read elsewhere too"
-    return None
-
-
-def _replace(
-    fusion: Fusion,
-    match: Match,
-    captures: dict[str, Capture],
-    root: ir.Node,
-    graph: ir.Graph,
-    model: Model,
-) -> None:
-    old = root.outputs[0]
-    made: list[ir.Node] = []
-    expression = fusion.after(**_arguments(fusion.after, captures))
-    new = _built(expression, old, graph, made)
-    graph.insert_before(root, made)
-    for node in made:
-        if node.domain:
-            model.graph.opset_imports.setdefault(node.domain, 1)
-            graph.opset_imports.setdefault(node.domain, 1)
-    if new.producer() in made:
-        new.shape, new.type = old.shape, old.type
-    name = old.name
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    if new.is_graph_output() and new.producer() in made:
-        old.name = fresh_name(graph, f"{name}_before")
-        new.name = name
-    _remove(match.nodes)
-
-
-def _remove(nodes: Iterable[ir.Node]) -> None:
-    """Remove the covered nodes that nobody reads any more, users before makers."""
-    waiting = list(nodes)
-    while waiting:
-        left = []
-        for node in waiting:
-            read = any(value.uses() or value.is_graph_output() for value in node.outputs)
-            if read or node.graph is None:
-                left.append(node)
-            else:
-                node.graph.remove(node, safe=True)
-        if len(left) == len(waiting):
-            return
-        waiting = left
-
-
-def _built(operand: Any, like: ir.Value, graph: ir.Graph, made: list[ir.Node]) -> ir.Value:
-    if isinstance(operand, Capture):
-        assert operand.value is not None
-        return operand.value
-    if not isinstance(operand, Expr):
-        array = operand
-        if isinstance(operand, int | float):
-            kind = like.dtype.numpy() if like.dtype is not None else np.float32
-            array = np.asarray(operand, dtype=kind)
-        return add_constant(graph, f"{like.name}_constant", array)
-    inputs = [
-        None
-        if part is None or (isinstance(part, Capture) and part.value is None)
-        else _built(part, like, graph, made)
-        for part in operand.operands
-    ]
-    while inputs and inputs[-1] is None:
-        inputs.pop()
-    attributes = {key: value for key, value in operand.attributes.items() if value is not None}
-    node = ir.node(operand.op, inputs, attributes, domain=operand.domain)
-    node.outputs[0].name = fresh_name(graph, f"{like.name}_{operand.op}")
-    node.name = node.outputs[0].name
-    made.append(node)
-    return node.outputs[0]

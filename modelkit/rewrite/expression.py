@@ -1,7 +1,7 @@
 """Expressions: what to look for and what to put there, written as ordinary Python."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # Any of several expressions, see ``either``; no ONNX operator has this name.
@@ -13,7 +13,11 @@ Operand = Any
 
 @dataclass(eq=False)
 class Expr:
-    """An operator applied to operands; without an operator it stands for any value."""
+    """An operator applied to operands; without an operator it stands for any value.
+
+    An operator with several outputs is several expressions, one for each ``output``, that have
+    the same ``call``.
+    """
 
     op: str = ""
     operands: tuple[Operand, ...] = ()
@@ -21,14 +25,17 @@ class Expr:
     domain: str = ""
     name: str = ""
     is_shared: bool = False
+    output: int = 0
+    outputs: int = 1
+    call: object = field(default_factory=object)
 
     def named(self, name: str) -> "Expr":
         """The same expression, given to ``when`` and ``after`` as the argument ``name``."""
-        return Expr(self.op, self.operands, self.attributes, self.domain, name, self.is_shared)
+        return replace(self, name=name)
 
     def shared(self) -> "Expr":
         """The same expression, which others may read too: its nodes stay if they do."""
-        return Expr(self.op, self.operands, self.attributes, self.domain, self.name, True)
+        return replace(self, is_shared=True)
 
     def size(self) -> int:
         """How many operators the expression holds, the largest alternative counted."""
@@ -76,6 +83,12 @@ class _Operators:
             return Expr(name, operands, attributes, _domain)
 
         return make
+
+    def several(self, outputs: int, first: Expr) -> tuple[Expr, ...]:
+        """All ``outputs`` outputs of the operator whose first one is ``first``."""
+        return tuple(
+            replace(first, output=place, outputs=outputs, name="") for place in range(outputs)
+        )
 
 
 op = _Operators()

@@ -10,6 +10,18 @@ from modelkit.rewrite.expression import Expr
 
 
 @dataclass(frozen=True, eq=False)
+class Pattern:
+    """One spelling to look for: the value it starts from, and others it replaces with it.
+
+    ``also`` are values inside that others may read, or further outputs of operators inside;
+    ``after`` gives one replacement for each.
+    """
+
+    root: Expr
+    also: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Fusion:
     """A rewrite: the expressions it looks for, its conditions, and what it puts there.
 
@@ -21,7 +33,7 @@ class Fusion:
 
     name: str
     doc: str
-    patterns: tuple[Expr, ...]
+    patterns: tuple[Pattern, ...]
     after: Callable[..., Any]
     when: Callable[..., str | None] | None
     opset: int
@@ -31,7 +43,7 @@ class Fusion:
     @property
     def size(self) -> int:
         """Operators of the largest pattern."""
-        return max(pattern.size() for pattern in self.patterns)
+        return max(pattern.root.size() for pattern in self.patterns)
 
 
 def read_fusion(module: ModuleType) -> Fusion:
@@ -49,6 +61,11 @@ def read_fusion(module: ModuleType) -> Fusion:
     )
 
 
-def _traced(function: Callable[..., Expr]) -> Expr:
-    """The expression a ``before`` writes; its parameters stand for any value."""
-    return function(*(Expr(name=name) for name in inspect.signature(function).parameters))
+def _traced(function: Callable[..., Any]) -> Pattern:
+    """The expressions a ``before`` writes; its parameters stand for any value."""
+    made = function(*(Expr(name=name) for name in inspect.signature(function).parameters))
+    root, *also = made if isinstance(made, tuple) else (made,)
+    for place, part in enumerate(also):
+        if not part.name and part.outputs == 1:
+            part.name = f"also {place}"  # no parameter can be called so
+    return Pattern(root, tuple(also))

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,11 +21,15 @@ _VARIADIC_LIMIT = 4
 
 @dataclass(frozen=True)
 class Match:
-    """Names bound to values, the nodes the expression covers, and those others may read."""
+    """Names bound to values, the nodes the expression covers, and those others may read.
+
+    ``calls`` holds the node of each operator that has several outputs.
+    """
 
     bound: dict[str, ir.Value | None] = field(default_factory=dict)
     nodes: tuple[ir.Node, ...] = ()
     shared: frozenset[ir.Node] = frozenset()
+    calls: dict[object, ir.Node] = field(default_factory=dict)
 
     def bind(self, name: str, value: ir.Value | None) -> "Match | None":
         """With ``name`` bound too; None when it is bound to something else."""
@@ -33,12 +37,18 @@ class Match:
             return self
         if name in self.bound:
             return self if self.bound[name] is value else None
-        return Match({**self.bound, name: value}, self.nodes, self.shared)
+        return replace(self, bound={**self.bound, name: value})
 
-    def cover(self, node: ir.Node, *, shared: bool) -> "Match":
-        """With ``node`` covered too."""
-        nodes = self.nodes if node in self.nodes else (*self.nodes, node)
-        return Match(self.bound, nodes, self.shared | {node} if shared else self.shared)
+    def cover(self, node: ir.Node, pattern: Expr) -> "Match | None":
+        """With ``node`` covered too; None when ``pattern`` is an output of another node."""
+        if self.calls.get(pattern.call, node) is not node:
+            return None
+        return Match(
+            self.bound,
+            self.nodes if node in self.nodes else (*self.nodes, node),
+            self.shared | {node} if pattern.is_shared else self.shared,
+            self.calls if pattern.outputs == 1 else {**self.calls, pattern.call: node},
+        )
 
 
 def matches(pattern: Any, value: ir.Value | None, found: Match) -> Iterator[Match]:
@@ -60,14 +70,15 @@ def matches(pattern: Any, value: ir.Value | None, found: Match) -> Iterator[Matc
         yield bound
         return
     node = value.producer()
-    if node is None or not _is_operator(pattern, node) or value is not node.outputs[0]:
+    if node is None or not _is_operator(pattern, node) or not _is_output(pattern, node, value):
         return
     if not all(_has_attribute(node, key, want) for key, want in pattern.attributes.items()):
         return
     for order in _orders(pattern, node):
         if _keeps_rank(pattern, order, node):
-            covered = bound.cover(node, shared=pattern.is_shared)
-            yield from _all(pattern.operands, order, covered)
+            covered = bound.cover(node, pattern)
+            if covered is not None:
+                yield from _all(pattern.operands, order, covered)
 
 
 def _all(
@@ -83,6 +94,10 @@ def _all(
 def _is_operator(pattern: Expr, node: ir.Node) -> bool:
     domain = "" if node.domain == "ai.onnx" else node.domain
     return node.op_type == pattern.op and domain == pattern.domain
+
+
+def _is_output(pattern: Expr, node: ir.Node, value: ir.Value) -> bool:
+    return pattern.output < len(node.outputs) and value is node.outputs[pattern.output]
 
 
 def _orders(pattern: Expr, node: ir.Node) -> Iterator[tuple[ir.Value | None, ...]]:
