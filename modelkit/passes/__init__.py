@@ -26,6 +26,7 @@ from modelkit.passes.settle_weights import settle_weights
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.share_duplicates import share_duplicates
 from modelkit.passes.share_initializers import share_initializers
+from modelkit.passes.trace_dims import trace_dims
 from modelkit.reports import Change
 
 Pass = Callable[[Model], Changes]
@@ -41,6 +42,7 @@ BASIC: tuple[Pass, ...] = (
     share_duplicates,
     infer_symbols,
     shape_to_constant,
+    trace_dims,
     fold_constants,
     remove_dead_branches,
     restore_batch_axes,

@@ -15,6 +15,7 @@ from modelkit.passes.surgery import (
     ints,
     is_onnx,
     rank,
+    same_dims,
 )
 
 WIDER: dict[ir.DataType, frozenset[ir.DataType]] = {
@@ -75,11 +76,16 @@ def _transposes(model: Model, first: ir.Node, second: ir.Node) -> bool:
 
 
 def _reshapes(model: Model, first: ir.Node, second: ir.Node) -> bool:
-    target = ints(second, 1, "shape")
-    # A 0 copies a dim of what the first made.
-    if target is None or 0 in target or first.inputs[0] is None:
+    target, source, middle = ints(second, 1, "shape"), first.inputs[0], first.outputs[0]
+    if target is None or source is None:
         return False
-    second.replace_input_with(0, first.inputs[0])
+    # A 0 copies a dim of what the first made: it must be one of the source, at the same place.
+    for place in (place for place, dim in enumerate(target) if dim == 0):
+        if source.shape is None or middle.shape is None or place >= len(source.shape):
+            return False
+        if not same_dims([source.shape[place]], [middle.shape[place]]):
+            return False
+    second.replace_input_with(0, source)
     return True
 
 

@@ -11,6 +11,7 @@ from modelkit.passes.surgery import attribute, constant, graphs, is_onnx
 
 SMALL_BYTES = 1 << 20
 MAX_REGION = 32
+BLOCK = 16
 
 ZERO_KEEPING = frozenset(
     ("Abs", "Celu", "Elu", "Erf", "Gelu", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg",
@@ -87,7 +88,7 @@ def _first(node: ir.Node, weight: np.ndarray) -> np.ndarray:
 
 def _shrunk(model: Model, graph: ir.Graph, node: ir.Node) -> int:
     region = _region(graph, node)
-    if region is None:
+    if region is None or _is_filled(node, region.width):
         return 0
     zeros: dict[ir.Value, np.ndarray] = {node.outputs[0]: _silent(node)}
     dead = np.ones(region.width, dtype=bool)
@@ -102,6 +103,13 @@ def _shrunk(model: Model, graph: ir.Graph, node: ir.Node) -> int:
         return 0
     _cut(model, graph, node, region, keep)
     return int(dead.sum())
+
+
+def _is_filled(node: ir.Node, width: int) -> bool:
+    """Whether zeros fill up the blocks of a squeeze layer, as the fusion squeeze_excite does."""
+    source = node.inputs[0]
+    maker = None if source is None else source.producer()
+    return width % BLOCK == 0 and maker is not None and is_onnx(maker, "GlobalAveragePool")
 
 
 def _silent(node: ir.Node) -> np.ndarray:

@@ -48,6 +48,12 @@ def _computed(node: ir.Node, depth: int) -> float | None:
     if is_onnx(node, "Not"):
         inner = uniform(node.inputs[0], depth)
         return None if inner is None else float(not inner)
+    if is_onnx(node, "Where"):
+        condition = uniform(node.inputs[0], depth)
+        if condition is not None:
+            return uniform(node.inputs[1 if condition else 2], depth)
+        yes, no = uniform(node.inputs[1], depth), uniform(node.inputs[2], depth)
+        return yes if yes == no else None
     if is_onnx(node, "Cast"):
         inner, to = uniform(node.inputs[0], depth), attribute(node, "to")
         if inner is None or to is None:

@@ -12,11 +12,12 @@ BOOL = frozenset(
 )  # fmt: skip
 INT64 = frozenset(("ArgMax", "ArgMin", "NonZero", "Shape", "Size"))
 FIRST = frozenset(
-    (*SAME, *ELEMENTWISE, *(f"Reduce{kind}" for kind in REDUCTIONS), "AveragePool", "Compress",
-     "Concat", "Conv", "ConvTranspose", "DepthToSpace", "Einsum", "Expand", "Flatten", "GRU",
-     "Gather", "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "LSTM",
-     "LpPool", "MatMul", "MaxPool", "OneHot", "Pad", "RNN", "Range", "Reshape", "Resize", "Slice",
-     "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Upsample")
+    (*SAME, *ELEMENTWISE, *(f"Reduce{kind}" for kind in REDUCTIONS), "Attention", "AveragePool",
+     "Compress", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "Einsum", "Expand", "Flatten",
+     "GRU", "Gather", "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
+     "LSTM", "LpPool", "MatMul", "MaxPool", "OneHot", "Pad", "RMSNormalization", "RNN", "Range",
+     "Reshape", "Resize", "RotaryEmbedding", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
+     "TopK", "Transpose", "Unsqueeze", "Upsample")
 ) - {"QuantizeLinear", "DequantizeLinear", "EyeLike", "Bernoulli", "RandomNormalLike",
      "RandomUniformLike"}  # fmt: skip
 VALUES_AT = {"OneHot": 2, "Where": 1}

@@ -77,7 +77,34 @@ def _unknown_norm(node: ir.Node, known: Known) -> list[Shape | None] | None:
     return [known.shape(node.inputs[0]), *[None] * (len(node.outputs) - 1)]
 
 
+def _attention(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    query, key, value = (known.shape(part) for part in node.inputs[:3])
+    if query is None or key is None or value is None or not len(query) == len(key) == len(value):
+        return None
+    if len(query) == 4:
+        heads, groups = query[1], key[1]
+        batch, rows, length, width, depth = query[0], query[2], key[2], key[3], value[3]
+        first: Shape = (batch, heads, rows, depth)
+    elif len(query) == 3:
+        heads, groups = option(node, "q_num_heads", 0), option(node, "kv_num_heads", 0)
+        parts = [None if not groups else dims.divide_exactly(x[2], groups) for x in (key, value)]
+        if parts[0] is None or parts[1] is None:
+            return None
+        width, depth = parts[0], parts[1]
+        whole = dims.multiply(depth, heads)
+        batch, rows, length = query[0], query[1], key[1]
+        first = (batch, rows, known.fresh() if whole is None else whole)
+    else:
+        return None
+    past = known.shape(node.inputs[4]) if len(node.inputs) > 4 else (0, 0, 0, 0)
+    total = None if past is None or len(past) != 4 else dims.add(past[2], length)
+    total = known.fresh() if total is None else total
+    caches: list[Shape | None] = [(batch, groups, total, width), (batch, groups, total, depth)]
+    return [first, *caches, None]
+
+
 RULES: dict[str, Rule] = {
+    "Attention": _attention, "RMSNormalization": _layer_norm, "RotaryEmbedding": _all_as_first,
     "BatchNormalization": _unknown_norm, "Dropout": _all_as_first, "GRU": _recurrent,
     "LSTM": _recurrent, "LayerNormalization": _layer_norm, "RNN": _recurrent, "Split": _split,
     "TopK": _top_k,
