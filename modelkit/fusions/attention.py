@@ -101,10 +101,15 @@ def _fills(mask: ir.Value) -> set[str]:
         if node.op_type in ("Add", "Sum") and is_float:
             found.add("sum")
         for operand in node.inputs:
-            if operand is not None and operand not in seen:
+            # What is no float chooses between numbers or counts; none of it is a lowest float.
+            if operand is not None and operand not in seen and _may_fill(operand):
                 seen.add(operand)
                 waiting.append((operand, depth + 1))
     return found
+
+
+def _may_fill(value: ir.Value) -> bool:
+    return value.dtype is None or value.dtype.is_floating_point()
 
 
 def _is_small(value: ir.Value) -> bool:

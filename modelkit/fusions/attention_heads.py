@@ -1,69 +1,84 @@
 """Let Attention split and join its heads itself.
 
-Why: the reshapes and transposes around 4-D heads copy every activation; the 3-D form of the
-operator reads them in place.
+Why: the transposes around 4-D heads copy every activation; the 3-D form of the operator reads
+them in place.
 Equal: exactly the same numbers.
 """
+
+import numpy as np
 
 from modelkit.rewrite import Capture, Expr, op
 
 OPSET = 23
 
-
-def _split(x: Expr, shape: Expr, name: str) -> Expr:
-    return op.Transpose(op.Reshape(x, shape).named(name), perm=[0, 2, 1, 3])
+_SWAP = [0, 2, 1, 3]
 
 
-def _joined(heads: Expr, shape: Expr) -> Expr:
-    return op.Reshape(op.Transpose(heads, perm=[0, 2, 1, 3]), shape).named("joined")
+def _heads(x: Expr) -> Expr:
+    return op.Transpose(x, perm=_SWAP).shared()
 
 
-def masked(
-    q: Expr, k: Expr, v: Expr, mask: Expr, qs: Expr, ks: Expr, vs: Expr, shape: Expr
-) -> Expr:
-    heads = op.Attention(_split(q, qs, "q4"), _split(k, ks, "k4"), _split(v, vs, "v4"), mask)
-    return _joined(heads.named("heads"), shape)
+def masked(q: Expr, k: Expr, v: Expr, mask: Expr) -> Expr:
+    made = op.Attention(_heads(q), _heads(k), _heads(v), mask).named("made")
+    return op.Transpose(made, perm=_SWAP)
 
 
-def unmasked(q: Expr, k: Expr, v: Expr, qs: Expr, ks: Expr, vs: Expr, shape: Expr) -> Expr:
-    heads = op.Attention(_split(q, qs, "q4"), _split(k, ks, "k4"), _split(v, vs, "v4"))
-    return _joined(heads.named("heads"), shape)
+def unmasked(q: Expr, k: Expr, v: Expr) -> Expr:
+    return masked(q, k, v, None)  # type: ignore[arg-type]
 
 
-before = (masked, unmasked)
+def cached(
+    q: Expr, k: Expr, v: Expr, mask: Expr, past_key: Expr, past_value: Expr
+) -> tuple[Expr, Expr, Expr]:
+    whole = op.Attention(_heads(q), _heads(k), _heads(v), mask, past_key, past_value).named("made")
+    made, keys, values = op.several(3, whole)
+    return op.Transpose(made.named("made"), perm=_SWAP), keys, values
 
 
-def when(
-    q: Capture,
-    k: Capture,
-    v: Capture,
-    q4: Capture,
-    k4: Capture,
-    v4: Capture,
-    heads: Capture,
-    joined: Capture,
-) -> str | None:
-    if heads.node is not None and len(heads.node.outputs) > 1:
-        return "its cache is in use"
-    for name, whole, parts in (("query", q, q4), ("key", k, k4), ("value", v, v4)):
-        if whole.shape is None or len(whole.shape) != 3:
-            return f"its {name} is not known to have three axes"
-        if parts.shape is None or len(parts.shape) != 4 or not isinstance(parts.shape[2], int):
-            return f"the number of heads of its {name} is unknown"
-        if not isinstance(whole.shape[2], int) or not isinstance(parts.shape[3], int):
-            return f"the width of its {name} is unknown"
-        if whole.shape[2] != parts.shape[2] * parts.shape[3]:
-            return f"its {name} is split in another way than by heads"
-    if joined.shape is None or len(joined.shape) != 3:
-        return "its result does not have three axes"
+def cached_unmasked(
+    q: Expr, k: Expr, v: Expr, past_key: Expr, past_value: Expr
+) -> tuple[Expr, Expr, Expr]:
+    return cached(q, k, v, None, past_key, past_value)  # type: ignore[arg-type]
+
+
+before = (cached, cached_unmasked, masked, unmasked)
+
+
+def when(q: Capture, k: Capture, v: Capture) -> str | None:
+    for name, part in (("query", q), ("key", k), ("value", v)):
+        if part.shape is None or len(part.shape) != 4:
+            return f"its {name} is not known to have four axes"
+        if not isinstance(part.shape[2], int) or not isinstance(part.shape[3], int):
+            return f"the heads of its {name} are not known"
     return None
 
 
+def _flat(x: Capture) -> Expr:
+    heads, width = _split(x)
+    return op.Reshape(x, np.array([0, 0, heads * width], np.int64))
+
+
+def _split(x: Capture) -> tuple[int, int]:
+    assert x.shape is not None
+    heads, width = x.shape[2:]
+    assert isinstance(heads, int)
+    assert isinstance(width, int)
+    return heads, width
+
+
 def after(
-    q: Capture, k: Capture, v: Capture, mask: Capture, q4: Capture, k4: Capture, heads: Capture
-) -> Expr:
-    assert q4.shape is not None
-    assert k4.shape is not None
-    return op.Attention(
-        q, k, v, mask, **heads.attrs, q_num_heads=q4.shape[2], kv_num_heads=k4.shape[2]
-    )
+    q: Capture,
+    k: Capture,
+    v: Capture,
+    mask: Capture,
+    past_key: Capture,
+    past_value: Capture,
+    made: Capture,
+) -> Expr | tuple[Expr, ...]:
+    attributes = {**made.attrs, "q_num_heads": _split(q)[0], "kv_num_heads": _split(k)[0]}
+    whole = op.Attention(_flat(q), _flat(k), _flat(v), mask, past_key, past_value, **attributes)
+    joined = np.array([0, 0, _split(q)[0], _split(v)[1]], np.int64)
+    if past_key.value is None:
+        return op.Reshape(whole, joined)
+    first, keys, values = op.several(3, whole)
+    return op.Reshape(first, joined), keys, values

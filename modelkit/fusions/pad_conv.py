@@ -60,7 +60,7 @@ def when(p: Capture, v: Capture, pad: Capture, conv: Capture) -> str | None:
     half = len(pads) // 2
     if min(pads) < 0 or any(pads[:2]) or any(pads[half : half + 2]):
         return "it pads, or cuts, batch or channels"
-    if conv.attrs.get("auto_pad", "NOTSET") != "NOTSET":
+    if conv.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return "the Conv pads by itself"
     return None
 
@@ -70,6 +70,6 @@ def after(x: Capture, p: Capture, w: Capture, b: Capture, pad: Capture, conv: Ca
     assert pads is not None
     half = len(pads) // 2
     outer = pads[2:half] + pads[half + 2 :]
-    own = conv.attrs.get("pads", [0] * len(outer))
+    own = conv.attrs.get("pads", ()) or [0] * len(outer)
     total = [mine + theirs for mine, theirs in zip(own, outer, strict=True)]
-    return op.Conv(x, w, b, **{**conv.attrs, "pads": total})
+    return op.Conv(x, w, b, **{**conv.attrs, "pads": total, "auto_pad": None})

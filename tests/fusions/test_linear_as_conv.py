@@ -13,6 +13,15 @@ def test_a_linear_layer_becomes_a_convolution() -> None:
     assert result.operators == ["Unsqueeze", "Transpose", "Conv", "Transpose", "Squeeze"]
 
 
+def test_without_a_bias_and_in_an_image() -> None:
+    plain = text().replace("p = MatMul(x, w) y = Add(b, p)", "y = MatMul(x, w)")
+    result = rewritten(plain, ["linear_as_conv"], FEEDS)
+    assert result.operators == ["Unsqueeze", "Transpose", "Conv", "Transpose", "Squeeze"]
+    image = text().replace("float[n, s, 32]", "float[n, h, s, 32]").replace("s, m]", "h, s, m]")
+    result = rewritten(image, ["linear_as_conv"], [{"x": floats(2, 3, 5, 32)}])
+    assert result.operators == ["Transpose", "Conv", "Transpose"]
+
+
 def test_widths_that_do_not_fill_a_block_are_refused() -> None:
     result = rewritten(text("32, 40", "40"), ["linear_as_conv"], FEEDS)
     assert result.reason("linear_as_conv") == "its widths are not multiples of 16"

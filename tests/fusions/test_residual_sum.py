@@ -23,6 +23,12 @@ def test_a_plain_residual_too_and_attributes_stay() -> None:
     assert abs(norm.attributes["epsilon"].value - 1e-6) < 1e-9
 
 
+def test_a_sum_that_the_next_residual_reads_is_the_same_one() -> None:
+    source = text("t = Add(x, r)").replace("y)", "y, float[n, 5, 8] t)", 1)
+    result = rewritten(source, ["residual_sum"], FEEDS)
+    assert result.operators == ["Sum", "LayerNormalization"]
+
+
 def test_operands_of_other_ranks_are_refused() -> None:
     feeds = [{"x": floats(2, 5, 8), "r": floats(5, 8)}]
     result = rewritten(text("t = Add(x, r)", "float[5, 8] r"), ["residual_sum"], feeds)

@@ -1,0 +1,53 @@
+import pytest
+
+from tests.harness import floats, rewritten
+
+FEEDS = [{"x": floats(n, s, 8)} for n, s in ((1, 1), (2, 5), (2, 0))]
+
+
+def text(
+    square: str = "q = Pow(x, two)",
+    root: str = "i = Reciprocal(r) z = Mul(x, i)",
+    last: str = "y = Mul(z, w)",
+    axes: str = "[-1]",
+    opset: int = 23,
+) -> str:
+    mean = f"a = Constant<value_ints={axes}>() m = ReduceMean(q, a)"
+    if opset < 18:
+        mean = f"m = ReduceMean<axes={axes}>(q)"
+    return f"""<ir_version: 10, opset_import: ["": {opset}]>
+    g (float[n, s, 8] x) => (float[n, s, 8] y) <float[8] w>
+    {{ two = Constant<value_float=2.0>() one = Constant<value_float=1.0>()
+      e = Constant<value_float=0.000001>()
+      {square} {mean} p = Add(m, e) r = Sqrt(p) {root} {last} }}"""
+
+
+@pytest.mark.parametrize("square", ["q = Pow(x, two)", "q = Mul(x, x)"])
+@pytest.mark.parametrize(
+    "root", ["i = Reciprocal(r) z = Mul(x, i)", "i = Div(one, r) z = Mul(i, x)", "z = Div(x, r)"]
+)
+@pytest.mark.parametrize("last", ["y = Mul(z, w)", "y = Mul(w, z)"])
+def test_every_spelling(square: str, root: str, last: str) -> None:
+    result = rewritten(text(square, root, last), ["rms_normalization"], FEEDS)
+    assert result.operators == ["RMSNormalization"]
+    epsilon = next(iter(result.model.graph)).attributes["epsilon"].value
+    assert abs(epsilon - 1e-6) < 1e-12
+
+
+def test_another_axis_is_refused() -> None:
+    result = rewritten(text(axes="[1]"), ["rms_normalization"], FEEDS[:2])
+    assert result.reason("rms_normalization") == "it is not over the last axis alone"
+
+
+def test_a_number_as_scale_is_refused() -> None:
+    source = text().replace("float[8] w", "float[1] w")
+    result = rewritten(source, ["rms_normalization"], FEEDS)
+    assert result.reason("rms_normalization") == "its scale is not a vector of the last axis"
+
+
+def test_a_computed_epsilon_is_refused() -> None:
+    source = text().replace(
+        "p = Add(m, e)", "d = Abs(w) g1 = ReduceMax<keepdims=0>(d) p = Add(m, g1)"
+    )
+    result = rewritten(source, ["rms_normalization"], FEEDS[:2])
+    assert result.reason("rms_normalization") == "epsilon is not a constant"

@@ -1,0 +1,45 @@
+import pytest
+
+from tests.harness import floats, rewritten
+
+FEEDS = [{"x": floats(n, 32, 4, 6)} for n in (1, 3)]
+
+
+def text(
+    mean: str = "m = GlobalAveragePool(x)",
+    active: str = "h = Relu(a)",
+    gate: str = "Sigmoid",
+    shape: str = "n, 32, 4, 6",
+) -> str:
+    return f"""<ir_version: 10, opset_import: ["": 20]> g (float[{shape}] x) => (float[{shape}] y)
+    <float[5, 32, 1, 1] w1, float[5] b1, float[32, 5, 1, 1] w2, float[32] b2>
+    {{ {mean} a = Conv(m, w1, b1) {active} c = Conv(h, w2, b2) s = {gate}(c) y = Mul(x, s) }}"""
+
+
+SILU = "q = Sigmoid(a) h = Mul(a, q)"
+
+
+@pytest.mark.parametrize(
+    "mean",
+    ["m = GlobalAveragePool(x)", "ax = Constant<value_ints=[-1, -2]>() m = ReduceMean(x, ax)"],
+)
+@pytest.mark.parametrize("active", ["h = Relu(a)", SILU])
+@pytest.mark.parametrize("gate", ["Sigmoid", "HardSigmoid"])
+def test_the_block_is_written_for_blocked_layouts(mean: str, active: str, gate: str) -> None:
+    result = rewritten(text(mean, active, gate), ["squeeze_excite"], FEEDS)
+    assert result.counts == {"squeeze_excite": 1}
+    assert result.operators[-2:] == ["Resize", "Mul"]
+    squeeze = next(node for node in result.model.graph if node.op_type == "Conv")
+    assert squeeze.inputs[1] is not None
+    assert squeeze.inputs[1].shape == [16, 32, 1, 1]
+
+
+def test_an_open_size_is_refused() -> None:
+    result = rewritten(text(shape="n, 32, h, w"), ["squeeze_excite"], FEEDS)
+    assert result.reason("squeeze_excite") == "the size of its feature map is not fixed"
+
+
+def test_another_mean_is_none() -> None:
+    mean = "ax = Constant<value_ints=[1]>() m0 = ReduceMean(x, ax) e = Shape(x) m1 = Expand(m0, e)"
+    source = text(f"{mean} m = GlobalMaxPool(m1)")
+    assert not rewritten(source, ["squeeze_excite"], FEEDS).counts
