@@ -6,28 +6,35 @@ Equal: up to float rounding.
 
 import numpy as np
 
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, either, op
+
+_IMAGE = [0, 3, 1, 2]
 
 
-def with_bias(x: Expr, axis: Expr, w: Expr, b: Expr, back: Expr) -> Expr:
-    image = op.Transpose(op.Unsqueeze(x, axis).shared(), perm=[0, 3, 1, 2]).shared()
-    made = op.Transpose(op.Conv(image, w, b).named("conv"), perm=[0, 2, 3, 1])
-    return op.Squeeze(made, back)
+def _image(x: Expr, axis: Expr) -> Expr:
+    rows = op.Unsqueeze(x, axis).shared().named("rows")
+    return op.Transpose(either(rows, x), perm=_IMAGE).shared()
 
 
-def without_bias(x: Expr, axis: Expr, w: Expr, back: Expr) -> Expr:
-    image = op.Transpose(op.Unsqueeze(x, axis).shared(), perm=[0, 3, 1, 2]).shared()
-    made = op.Transpose(op.Conv(image, w).named("conv"), perm=[0, 2, 3, 1])
-    return op.Squeeze(made, back)
+def with_bias(x: Expr, axis: Expr, w: Expr, b: Expr) -> Expr:
+    return op.Conv(_image(x, axis), w, b).named("conv")
+
+
+def without_bias(x: Expr, axis: Expr, w: Expr) -> Expr:
+    return op.Conv(_image(x, axis), w).named("conv")
 
 
 before = (with_bias, without_bias)
 
 
-def when(axis: Capture, back: Capture, w: Capture, conv: Capture) -> str | None:
-    for part in (axis, back):
-        if part.const is None or part.const.reshape(-1).tolist() != [1]:
-            return "the axis added is not the second"
+def when(x: Capture, axis: Capture, rows: Capture, w: Capture, conv: Capture) -> str | None:
+    if rows.value is not None:
+        if axis.const is None or axis.const.reshape(-1).tolist() not in ([0], [1]):
+            return "the axis added is not before the rows"
+        if x.shape is None or len(x.shape) != 3:
+            return "its input is not known to have three axes"
+    elif x.node is not None and x.node.op_type == "Unsqueeze":
+        return "its input has three axes"
     if not w.is_constant or w.shape is None or tuple(w.shape[2:]) != (1, 1):
         return "it is no 1x1 convolution with constant weights"
     plain = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
@@ -38,7 +45,8 @@ def when(axis: Capture, back: Capture, w: Capture, conv: Capture) -> str | None:
     return None
 
 
-def after(x: Capture, w: Capture, b: Capture) -> Expr:
+def after(x: Capture, axis: Capture, rows: Capture, w: Capture, b: Capture) -> Expr:
     assert w.const is not None
     product = op.MatMul(x, np.ascontiguousarray(w.const[:, :, 0, 0].T))
-    return product if b.value is None else product + b
+    made = product if b.value is None else product + b
+    return op.Transpose(made if rows.value is None else op.Unsqueeze(made, axis), perm=_IMAGE)

@@ -8,9 +8,10 @@ from modelkit.passes.fold_constants import fold_constants
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.lift_constants import lift_constants
+from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
-from modelkit.quantize import islands
+from modelkit.quantize import island_activations, islands
 from modelkit.rewrite import apply, read_fusion
 
 _PASSES = (
@@ -22,6 +23,7 @@ _PASSES = (
     remove_identity,
     remove_unused,
 )
+_ROUNDS = 4
 _RAISED_OPSET = 13  # QuantizeLinear with one scale a channel
 
 
@@ -39,7 +41,12 @@ def prepared(model: Model, oldest_opset: int) -> Model:
     if 0 < copy.graph.opset_imports.get("", 0) < oldest_opset:
         convert_opset(copy, _RAISED_OPSET)
     run_passes(copy, _PASSES)
-    fusions = [read_fusion(islands), read_fusion(conv_batch_normalization)]
-    apply(fusions, copy, allow=lambda fusion: None)
+    apply([read_fusion(conv_batch_normalization)], copy, allow=lambda fusion: None)
+    for _ in range(_ROUNDS):
+        found = [read_fusion(module) for module in (islands, island_activations)]
+        if not apply(found, copy, allow=lambda fusion: None).changes:
+            break
+        # What cancels here brings the next layer to the front.
+        run_passes(copy, (remove_unused, infer_symbols, merge_chains, remove_identity))
     run_passes(copy, (remove_unused, infer_symbols))
     return copy

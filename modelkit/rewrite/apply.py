@@ -106,7 +106,7 @@ def _try(
     forbidden: str | None,
     tally: _Tally,
 ) -> bool:
-    reason = None
+    first = None
     name = node.name or node.outputs[0].name or ""
     for match in matches(pattern.root, node.outputs[0], Match()):
         place = Place(pattern, match, node)
@@ -119,8 +119,9 @@ def _try(
             tally.places[fusion.name].append(name)
             tally.opset = max(tally.opset, fusion.opset)
             return True
-    if reason is not None:
-        tally.misses[fusion.name, name] = NearMiss(fusion.name, name, reason)
+        first = first or reason
+    if first is not None:
+        tally.misses[fusion.name, name] = NearMiss(fusion.name, name, first)
     return False
 
 

@@ -76,7 +76,7 @@ def clip_text(full: bool) -> torch.nn.Module:
 
 def whisper_encoder(full: bool) -> torch.nn.Module:
     """The encoder of Whisper-tiny on 30 s of sound."""
-    config = transformers.WhisperConfig(encoder_layers=4 if full else 2)
+    config = transformers.WhisperConfig(encoder_layers=4 if full else 2, pad_token_id=0)
     model = transformers.WhisperModel(config).get_encoder()
     return Call(perturbed(model), lambda m, sound: m(sound).last_hidden_state)
 
