@@ -20,6 +20,7 @@ LAYERS = (
         "convert",
         "optimize",
         "quantize",
+        "tune",
         "benchmark",
         "comparison",
         "inference",

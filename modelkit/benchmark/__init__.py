@@ -11,7 +11,6 @@ import numpy as np
 
 from modelkit import progress
 from modelkit.benchmark import kept
-from modelkit.benchmark.machine import machine_name, slowed, throttle_count
 from modelkit.benchmark.roofline import roof, share
 from modelkit.benchmark.rows import Row, open_rows
 from modelkit.benchmark.throughput import throughput
@@ -29,6 +28,7 @@ from modelkit.reports import (
 from modelkit.runtime import bench
 from modelkit.runtime.data import read_data
 from modelkit.runtime.feeds import typical_feeds
+from modelkit.runtime.machine import machine_name, slowed, throttle_count
 from modelkit.runtime.peak import peak_of
 from modelkit.runtime.profile import node_times, trace
 from modelkit.runtime.providers import label

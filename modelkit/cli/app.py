@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "bench": "Time models against each other, interleaved, with confidence intervals",
     "inspect": "Show what a model file holds",
     "view": "Show a model's graph in the browser, from this machine only",
+    "tune": "Measure which rewrites pay on this machine",
     "doctor": "Show what this machine and installation can really do",
 }
 """Name to one-line help; the command ``x`` is the function ``x`` of ``modelkit.cli.x``."""

@@ -172,3 +172,13 @@ def _(report: reports.RunReport) -> list[RenderableType]:
 @lines.register
 def _(report: reports.ViewReport) -> list[RenderableType]:
     return [Text(f"{safe(report.path)} was shown at {report.url} for {report.seconds:.0f} s")]
+
+
+@lines.register
+def _(report: reports.KernelsReport) -> list[RenderableType]:
+    made = table(report.title, "fusion", "size", "speed-up (95 % interval)", right=2)
+    for each in report.rows:
+        found = each.ratio
+        text = f"{found.median:.2f}x ({found.low:.2f}-{found.high:.2f})"
+        row(made, each.fusion, each.size, text)
+    return [made, Text(report.measured, style="dim")]

@@ -52,6 +52,8 @@ __all__ = [
     "FileFacts",
     "InspectReport",
     "Interval",
+    "KernelRow",
+    "KernelsReport",
     "MergeReport",
     "MergedRow",
     "NearMiss",
@@ -255,6 +257,25 @@ class DoctorReport:
     providers: tuple[ProviderFacts, ...]
     extras: dict[str, str]
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """How much faster a fusion is at one size, alone: old time over new time."""
+
+    fusion: str
+    size: str
+    ratio: Interval
+
+
+@dataclass(frozen=True)
+class KernelsReport:
+    """Which fusions pay on this machine."""
+
+    title: str
+    measured: str
+    rows: tuple[KernelRow, ...]
+    written: str
 
 
 def to_json(report: Any) -> dict[str, Any]:

@@ -1,38 +1,47 @@
 """What is fast where: measured tables, as data.
 
-A row is a fusion and the ratio of old time to new time on that target, with ONNX Runtime's own
-optimizations on.  A fusion is applied on a target where its row says at least 1.00; one without a
-row only if it is in the table of every target ("any").
+A row is a fusion and the ratios of old time to new time on that target, by size, with ONNX
+Runtime's own optimizations on.  A fusion is applied on a target where its row shows a gain at one
+size at least and no loss at any: the lengths of axes are rarely known before a model runs.
 """
 
 import difflib
+import json
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from modelkit.errors import UsageError
+from modelkit.errors import BadInput, UsageError
 from modelkit.safe import safe
 
 FOLDER = Path(__file__).parent
+LOSS = 0.94
+"""Below this ratio a fusion is slower; above, it is the cost of calling one small operator more."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One place to run: fusion to measured speed-up, and why some are refused there."""
+    """One place to run: fusion to measured speed-ups by size, and why some are refused there."""
 
     name: str
     title: str
     measured: str
-    ratios: dict[str, float]
+    ratios: dict[str, dict[str, float]]
+    command: str = ""
 
     def allows(self, fusion: str) -> str | None:
         """None if the fusion pays here, else the reason it is left out."""
-        ratio = self.ratios.get(fusion)
-        if ratio is None:
+        ratios = self.ratios.get(fusion)
+        if not ratios:
             return f"it was not measured on target {self.name}"
-        if ratio < 1.0:
-            return f"it is slower on target {self.name} ({ratio:.2f}x)"
+        size, worst = min(ratios.items(), key=lambda row: row[1])
+        if worst < LOSS:
+            where = f" at {size}" if size else ""
+            return f"it is slower on target {self.name} ({worst:.2f}x{where})"
+        if max(ratios.values()) < 1.0:
+            return f"it brings nothing on target {self.name}"
         return None
 
 
@@ -43,15 +52,55 @@ def names() -> list[str]:
 
 @cache
 def load(name: str) -> Target:
-    """The table of ``name``.
+    """The table of ``name``, or the one in the file ``name`` where that ends in ``.toml``.
 
     Raises:
         UsageError: no such target.
+        BadInput: the file holds no table.
     """
+    if name.endswith(".toml"):
+        return _read(Path(name), Path(name).stem)
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"one of: {', '.join(names())}"
         raise UsageError(f"no target is called '{safe(name)}'", hint=hint)
-    table = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
-    ratios = {fusion: float(ratio) for fusion, ratio in table["fusions"].items()}
-    return Target(name, table["title"], table["measured"], ratios)
+    return _read(FOLDER / f"{name}.toml", name)
+
+
+def _read(path: Path, name: str) -> Target:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        ratios = {fusion: _row(row) for fusion, row in table["fusions"].items()}
+        text = {key: str(table[key]) for key in ("title", "measured")}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(
+            f"the table {safe(str(path))} cannot be read", cause=safe(str(error))
+        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise BadInput(
+            f"{safe(str(path))} holds no table of fusions",
+            hint="modelkit tune --kernels -o FILE writes one",
+        ) from None
+    return Target(name, text["title"], text["measured"], ratios, str(table.get("command", "")))
+
+
+def _row(row: Any) -> dict[str, float]:
+    if isinstance(row, dict):
+        return {str(size): float(ratio) for size, ratio in row.items()}
+    return {"": float(row)}
+
+
+def text_of(target: Target) -> str:
+    """The table as :func:`load` reads it."""
+    lines = [
+        f"{key} = {json.dumps(value)}"
+        for key, value in (
+            ("title", target.title),
+            ("measured", target.measured),
+            ("command", target.command),
+        )
+    ]
+    for fusion, ratios in sorted(target.ratios.items()):
+        lines += ["", f"[fusions.{fusion}]"]
+        lines += [f"{json.dumps(size)} = {ratio:.2f}" for size, ratio in ratios.items()]
+    return "\n".join(lines) + "\n"

@@ -103,6 +103,17 @@ def test_inspect_and_doctor_show_tables_on_stdout(path: Path) -> None:
     assert "onnxruntime" in modelkit("doctor").stdout
 
 
+def test_tune_writes_a_table_that_optimize_takes(path: Path, tmp_path: Path) -> None:
+    table = tmp_path / "here.toml"
+    quick = ("--only", "silu", "--duration", "0.1")
+    done = modelkit("tune", "--kernels", "-o", str(table), *quick)
+    assert done.stdout.strip() == str(table)
+    assert "1x128" in done.stderr
+    shown = modelkit("optimize", str(path), "--target", str(table), "--no-measure", "--force")
+    assert shown.returncode == 0
+    assert modelkit("tune").returncode == 2
+
+
 def test_quantize_then_compare(path: Path) -> None:
     out = path.with_name("q.onnx")
     done = modelkit("quantize", path, "--dynamic", "--no-measure", "-o", out)

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from modelkit import targets
-from modelkit.errors import UsageError
+from modelkit.errors import BadInput, UsageError
 from modelkit.fusions import load_fusions
 
 
@@ -22,8 +23,10 @@ def test_every_fusion_has_a_row_on_the_cpu() -> None:
 def test_slower_and_unmeasured_fusions_are_refused_with_the_reason() -> None:
     cpu, anywhere = targets.load("cpu"), targets.load("any")
     assert cpu.allows("gelu_erf") is None
-    slow = replace(cpu, ratios={"gelu_erf": 0.93})
-    assert slow.allows("gelu_erf") == "it is slower on target cpu (0.93x)"
+    slow = replace(cpu, ratios={"gelu_erf": {"1x16": 1.2, "8x128": 0.93}})
+    assert slow.allows("gelu_erf") == "it is slower on target cpu (0.93x at 8x128)"
+    idle = replace(cpu, ratios={"gelu_erf": {"1x16": 0.99}})
+    assert idle.allows("gelu_erf") == "it brings nothing on target cpu"
     assert anywhere.allows("silu") == "it was not measured on target any"
 
 
@@ -36,3 +39,22 @@ def test_a_misspelt_target_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="no target is called 'cdua'") as caught:
         targets.load("cdua")
     assert "'cuda'" in caught.value.hint
+
+
+def test_a_table_of_ones_own_is_read_and_written_back(tmp_path: Path) -> None:
+    path = tmp_path / "here.toml"
+    path.write_text(targets.text_of(targets.load("cpu")))
+    assert targets.load(str(path)).ratios == targets.load("cpu").ratios
+
+
+@pytest.mark.parametrize("text", ["[fusions", "title = 1", "fusions = 3", "[fusions]\nsilu = [1]"])
+def test_a_broken_table_is_bad_input(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"broken\.toml"):
+        targets.load(str(path))
+
+
+def test_a_missing_table_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        targets.load(str(tmp_path / "nothere.toml"))

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from modelkit.benchmark.machine import machine_name, slowed, throttle_count
 from modelkit.runtime.bench import Samples
+from modelkit.runtime.machine import machine_name, slowed, throttle_count
 
 
 def sessions(*milliseconds: float) -> Samples:

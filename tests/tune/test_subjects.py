@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from modelkit.fusions import load_fusions
+from modelkit.model import load
+from modelkit.tune import _apply, _model
+from modelkit.tune.subjects import SUBJECTS, Subject
+
+
+def test_every_fusion_that_puts_a_kernel_there_is_timed() -> None:
+    judged = {fusion.name for fusion in load_fusions() if fusion.level != "basic"}
+    assert {subject.fusion for subject in SUBJECTS} == judged
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda each: f"{each.fusion} {each.name}")
+def test_the_fusion_fires_on_its_subject(subject: Subject, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(_model(subject.text, 0).SerializeToString())
+    model = load(path)
+    assert _apply(model, subject.base) == set(subject.base)
+    wanted = {subject.fusion, *subject.also}
+    assert _apply(model, (subject.fusion, *subject.also)) == wanted
