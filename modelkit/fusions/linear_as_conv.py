@@ -45,7 +45,7 @@ def when(x: Capture, w: Capture, b: Capture) -> str | None:
 def after(x: Capture, w: Capture, b: Capture) -> Expr:
     assert w.const is not None
     assert x.shape is not None
-    kernel = np.ascontiguousarray(w.const.T)[:, :, None, None]
+    kernel = w.const.T[:, :, None, None]  # a view: weights of any size are copied when written only
     is_image = len(x.shape) == 4
     image = op.Transpose(x if is_image else op.Unsqueeze(x, _BATCH), perm=[0, 3, 1, 2])
     made = op.Transpose(op.Conv(image, kernel, b, kernel_shape=[1, 1]), perm=[0, 2, 3, 1])

@@ -41,9 +41,12 @@ def fresh_name(graph: ir.Graph, stem: str) -> str:
 
 
 def add_constant(graph: ir.Graph, stem: str, array: np.ndarray) -> ir.Value:
-    """A new initializer holding ``array``, named after ``stem``."""
+    """A new initializer holding ``array``, named after ``stem``.
+
+    A view, as the transpose of a mapped weight, stays one until it is written.
+    """
     name = fresh_name(graph, stem)
-    tensor = ir.tensor(np.array(array, order="C", copy=None), name=name)
+    tensor = ir.tensor(np.asarray(array), name=name)
     value = ir.Value(
         name=name,
         shape=ir.Shape(array.shape),

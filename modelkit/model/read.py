@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from modelkit.errors import BadInput
 from modelkit.model import files, structure, wire
-from modelkit.model.tensors import MappedTensor
+from modelkit.model.tensors import MappedTensor, release_view
 from modelkit.safe import safe
 
 _CHUNK = 1 << 22
@@ -66,6 +66,7 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, memoryview]:
         proto.ParseFromString(wire.without_weights(data))
     except (wire.Malformed, DecodeError) as error:
         raise _foreign(path, data, safe(str(error))) from None
+    release_view(data)
     if not proto.HasField("graph"):
         raise _foreign(path, data, "it has no graph")
     return proto, data

@@ -1,5 +1,6 @@
 """Weights that stay in their file until somebody asks for their values."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,35 @@ def raw(tensor: ir.TensorProtocol) -> memoryview:
     if isinstance(tensor, MappedTensor):
         return tensor.view
     return memoryview(tensor.tobytes()).cast("B")
+
+
+def release(tensor: ir.TensorProtocol) -> None:
+    """Let the system take back the memory of a mapped tensor, which can be read again.
+
+    Also where the tensor is a view, as a transpose, of a mapped one.  Without it the memory in use
+    of a process that copies a model grows to the size of the model.
+    """
+    if isinstance(tensor, MappedTensor):
+        release_view(tensor.view)
+    elif isinstance(tensor, ir.Tensor):
+        base: object = tensor.numpy()
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, memoryview):
+            release_view(base)
+
+
+def release_view(view: memoryview) -> None:
+    """The same for a part of a mapped file; nothing for any other memory."""
+    whole = view.obj
+    if not isinstance(whole, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    start = _address(view) - _address(memoryview(whole))
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (start + view.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first:
+        whole.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _address(view: memoryview) -> int:
+    return int(np.frombuffer(view, np.uint8).ctypes.data)

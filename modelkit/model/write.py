@@ -24,7 +24,7 @@ from modelkit.errors import BadInput, CannotWrite
 from modelkit.model import wire
 from modelkit.model.files import mapped
 from modelkit.model.read import load
-from modelkit.model.tensors import raw
+from modelkit.model.tensors import raw, release, release_view
 from modelkit.safe import safe
 
 INLINE_LIMIT = 1 << 30
@@ -261,6 +261,8 @@ def _chunks(tensor: ir.TensorProtocol) -> Iterator[memoryview]:
     view = raw(tensor)
     for start in range(0, len(view), _CHUNK):
         yield view[start : start + _CHUNK]
+        release_view(view[start : start + _CHUNK])
+    release(tensor)
 
 
 def _own_data(target: Path) -> set[Path]:

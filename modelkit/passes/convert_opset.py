@@ -15,6 +15,7 @@ from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.opsets.lower import lower
 from modelkit.passes.opsets.schemas import schema
+from modelkit.passes.opsets.widened import widened
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.surgery import ONNX, graphs, is_onnx
 from modelkit.safe import safe
@@ -60,9 +61,9 @@ def convert_opset(model: Model, version: int) -> Changes:
             lower(model, version)
         except Unsupported as error:
             raise _refused(current, version, error.cause) from None
-    elif current < PIVOT:
+    elif current < PIVOT and not widened(model, version):
         _by_onnx(model, current, min(version, PIVOT))
-    if model.opset_imports[""] < version:
+    if model.opset_imports[""] < version and not widened(model, version):
         _by_script(model, min(version, SCRIPT_NEWEST))
     if model.opset_imports[""] < version:
         _by_onnx(model, model.opset_imports[""], version)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model
+from modelkit.model import Model, release
 from modelkit.passes.changes import Changes
 from modelkit.passes.surgery import graphs
 
@@ -42,16 +42,20 @@ def share_initializers(model: Model) -> Changes:
 
 
 def _sample(value: ir.Value) -> bytes:
-    array = _flat(value)
-    return bytes(array[:: max(1, array.size // SAMPLE)].tobytes())
+    assert value.const_value is not None
+    array = value.const_value.numpy()
+    if not array.ndim:
+        return bytes(array.tobytes())
+    # By index, because flattening a transposed view would copy all of it.
+    places = np.arange(0, array.size, max(1, array.size // SAMPLE))
+    found = bytes(array[np.unravel_index(places, array.shape)].tobytes())
+    release(value.const_value)
+    return found
 
 
 def _equal(a: ir.Value, b: ir.Value) -> bool:
     if a.const_value is b.const_value:
         return True
-    return bool(_flat(a).tobytes() == _flat(b).tobytes())
-
-
-def _flat(value: ir.Value) -> np.ndarray:
-    assert value.const_value is not None
-    return value.const_value.numpy().reshape(-1)
+    assert a.const_value is not None
+    assert b.const_value is not None
+    return bool(a.const_value.tobytes() == b.const_value.tobytes())
