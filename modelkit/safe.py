@@ -13,7 +13,9 @@ def safe(text: str, limit: int = LIMIT) -> str:
         text: any string, also one with lone surrogates.
         limit: longest result in characters, before the note that says how much was cut.
     """
-    shown = "".join(_escaped(character) for character in text[:limit])
+    shown = text[:limit]
+    if not shown.isprintable():
+        shown = "".join(_escaped(character) for character in shown)
     if len(text) > limit:
         shown += f"... ({len(text)} characters)"
     return shown

@@ -20,6 +20,7 @@ from modelkit.passes.remove_dead_branches import remove_dead_branches
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.remove_zero_channels import remove_zero_channels
+from modelkit.passes.remove_zero_heads import remove_zero_heads
 from modelkit.passes.restore_batch_axes import restore_batch_axes
 from modelkit.passes.settle_reshapes import settle_reshapes
 from modelkit.passes.settle_weights import settle_weights
@@ -51,6 +52,7 @@ BASIC: tuple[Pass, ...] = (
     merge_concats,
     remove_identity,
     remove_zero_channels,
+    remove_zero_heads,
     remove_unused,
 )
 
