@@ -19,8 +19,10 @@ MASKED = "f = Add(e, m)"
 def text(mask: str = MASKED, shape: str = "n, 1, s, s", bias: bool = True) -> str:
     lines = []
     for name in "qkv":
-        made = f"{name}1 = Add({name}0, b{name})" if bias else f"{name}1 = Identity({name}0)"
-        lines.append(f"{name}0 = MatMul(x, w{name}) {made} {name}2 = Reshape({name}1, split)")
+        made = f"{name}1 = Add({name}0, b{name}) " if bias else ""
+        lines.append(
+            f"{name}0 = MatMul(x, w{name}) {made}{name}2 = Reshape({name}{int(bias)}, split)"
+        )
     return f"""<ir_version: 10, opset_import: ["": 20]>
     g (float[n, s, 12] x, float[{shape}] m) => (float[n, s, 5] y)
     <float[12, 12] wq, float[12, 12] wk, float[12, 12] wv, float[12, 5] wo,
