@@ -17,6 +17,7 @@ from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.merge_concats import merge_concats
 from modelkit.passes.remove_dead_branches import remove_dead_branches
+from modelkit.passes.remove_default_inputs import remove_default_inputs
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.remove_zero_channels import remove_zero_channels
@@ -51,6 +52,7 @@ BASIC: tuple[Pass, ...] = (
     merge_chains,
     merge_concats,
     remove_identity,
+    remove_default_inputs,
     remove_zero_channels,
     remove_zero_heads,
     remove_unused,

@@ -11,8 +11,8 @@ from tests.models import model_file, run
 
 
 def mlp(gate: str) -> str:
-    return f"""<ir_version: 10, opset_import: ["": 20]> g (float[n, s, 32] x) => (float[n, s, 32] y)
-    <float[32, 64] w1, float[64] b1, float[32, 64] w2, float[64, 32] w3, float[32] b3>
+    return f"""<ir_version: 10, opset_import: ["": 20]> g (float[n, s, 256] x) => (float[n, s, 256] y)
+    <float[256, 512] w1, float[512] b1, float[256, 512] w2, float[512, 256] w3, float[256] b3>
     {{ p = MatMul(x, w1) u = Add(p, b1) q = MatMul(x, w2) {gate}
       r = MatMul(h, w3) y = Add(r, b3) }}"""
 
@@ -30,9 +30,9 @@ def test_what_optimize_wrote_as_images_is_linear_again(
     gate: str, image: bool, tmp_path: Path
 ) -> None:
     text = mlp(gate)
-    shape: tuple[int, ...] = (2, 5, 32)
+    shape: tuple[int, ...] = (2, 5, 256)
     if image:
-        text, shape = text.replace("n, s, 32]", "n, 3, s, 32]"), (2, 3, 5, 32)
+        text, shape = text.replace("n, s, 256]", "n, 3, s, 256]"), (2, 3, 5, 256)
     before = model_file(tmp_path / "m.onnx", text)
     written = optimize(load(before)).model
     assert operator_counts(written)["Conv"] >= 2
