@@ -155,12 +155,12 @@ def _make_presentable(model: ir.Model) -> None:
     nodes = [*model.graph.all_nodes()]
     for function in model.functions.values():
         nodes += function.all_nodes()
+    last: dict[str, int] = {}
     for node in nodes:
         stem = name = node.name or f"{node.op_type}_0"
-        number = 0
         while name in taken:
-            number += 1
-            name = f"{stem}_{number}"
+            last[stem] = last.get(stem, 0) + 1
+            name = f"{stem}_{last[stem]}"
         node.name = name
         taken.add(name)
 

@@ -22,11 +22,18 @@ def graphs(model: Model) -> Iterator[ir.Graph]:
         graph = waiting.pop()
         yield graph
         for node in graph:
-            waiting.extend(bodies(node))
+            if node.op_type in CARRIERS or node.domain not in ONNX:
+                waiting.extend(bodies(node))
+
+
+CARRIERS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+"""The operators of the ONNX domain that have graphs as attributes."""
 
 
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The graphs a node carries in its attributes."""
+    if node.op_type not in CARRIERS and node.domain in ONNX:
+        return
     for attribute in node.attributes.values():
         if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
             yield attribute.as_graph()

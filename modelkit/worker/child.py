@@ -6,6 +6,7 @@ last ``report``, ``error`` (fields of a ModelkitError), ``memory`` or ``bug`` (a
 """
 
 import faulthandler
+import gc
 import importlib
 import json
 import os
@@ -33,6 +34,9 @@ def main() -> None:
     def say(kind: str, value: Any) -> None:
         answers.write(_line(kind, value))
 
+    # Graphs of a hundred thousand nodes are cycles that live to the end; looking through them again
+    # and again takes as long as the work.
+    gc.set_threshold(100_000, 50, 50)
     progress.listen(say)
     answers.write(_last_line(request))
     answers.flush()
