@@ -1,0 +1,1 @@
+"""``fp16``: half precision that is proven right."""
