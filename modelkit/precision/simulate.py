@@ -1,0 +1,105 @@
+"""What a half-precision model computes where half is real, found on a machine that has none.
+
+ONNX Runtime's CPU provider runs half-precision operators in float: it inserts casts, drops the
+roundings between operators, and so hides every overflow.  Here the opposite is done: all operators
+run in float, and each result that the model holds in half is rounded to half and back.  Run it
+with optimizations off.  Sums inside one operator stay in float, as they do on GPUs.
+"""
+
+from pathlib import Path
+
+import onnx_ir as ir
+
+from modelkit.model import Model, clone, load, save
+from modelkit.passes.surgery import graphs, is_onnx
+from modelkit.precision.convert import place_after
+from modelkit.precision.narrow import HALVES
+from modelkit.precision.types import TYPE_ATTRIBUTES, settle_types
+
+_HALF = frozenset(HALVES.values())
+_FLOAT = ir.DataType.FLOAT
+
+
+def simulated_file(path: Path, folder: Path) -> Path:
+    """Write the simulation of the model at ``path`` into ``folder``."""
+    return save(simulated(load(path)), folder / "simulated.onnx")
+
+
+def simulated(model: Model) -> Model:
+    """A model of float operators that computes what ``model`` does in half, rounding by rounding.
+
+    Inputs and outputs that ``model`` takes in half are float in it.
+    """
+    copy = clone(model)
+    settle_types(copy)
+    for graph in list(graphs(copy)):
+        for value in graph.inputs:
+            if _is_half(value):
+                _round(graph, value)
+        for value in list(graph.initializers.values()):
+            if _is_half(value) and not value.is_graph_input():
+                _widen(graph, value)
+        for node in list(graph):
+            _to_float(node)
+            for value in node.outputs:
+                if _is_half(value):
+                    _round(graph, value)
+    return copy
+
+
+def _is_half(value: ir.Value) -> bool:
+    return isinstance(value.type, ir.TensorType) and value.dtype in _HALF
+
+
+def _round(graph: ir.Graph, value: ir.Value) -> None:
+    """Let all readers of ``value`` see it rounded; a graph output keeps its name."""
+    half = value.dtype
+    assert half is not None
+    value.type = ir.TensorType(_FLOAT)
+    if value.const_value is not None:
+        value.const_value = _wide(value.const_value)
+    down = _cast(value, half, "rounded")
+    up = _cast(down.outputs[0], _FLOAT, "simulated")
+    made = up.outputs[0]
+    value.replace_all_uses_with(made, replace_graph_outputs=True)
+    down.replace_input_with(0, value)
+    place_after(graph, value, up)
+    place_after(graph, value, down)
+    if made.is_graph_output() and value.producer() is not None:
+        value.name, made.name = made.name, value.name
+
+
+def _widen(graph: ir.Graph, value: ir.Value) -> None:
+    """Let all readers of a half weight read it in float; it stays small in the file."""
+    up = _cast(value, _FLOAT, "simulated")
+    value.replace_all_uses_with(up.outputs[0], replace_graph_outputs=True)
+    up.replace_input_with(0, value)
+    if len(graph):
+        graph.insert_before(graph.node(0), up)
+    else:
+        graph.append(up)
+
+
+def _cast(value: ir.Value, to: ir.DataType, word: str) -> ir.Node:
+    node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", to.value)])
+    made = node.outputs[0]
+    made.name = f"{value.name}.{word}"
+    made.type, made.shape = ir.TensorType(to), value.shape
+    return node
+
+
+def _to_float(node: ir.Node) -> None:
+    """Let a node that says half in its attributes say float."""
+    for name in TYPE_ATTRIBUTES:
+        found = node.attributes.get(name)
+        if found is not None and not found.is_ref() and found.type is ir.AttributeType.INT:
+            if ir.DataType(found.as_int()) in _HALF:
+                node.attributes[name] = ir.AttrInt64(name, _FLOAT.value)
+    held = node.attributes.get("value")
+    if is_onnx(node, "Constant", "ConstantOfShape") and held is not None:
+        if held.type is ir.AttributeType.TENSOR and held.as_tensor().dtype in _HALF:
+            node.attributes["value"] = ir.AttrTensor("value", _wide(held.as_tensor()))
+
+
+def _wide(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    return ir.tensor(tensor.numpy().astype("float32"), name=tensor.name)
