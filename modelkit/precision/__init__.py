@@ -1,26 +1,199 @@
-"""``fp16``: half precision that is proven right."""
+"""``fp16``: half precision that is proven right, without the card it is meant for."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
-from modelkit.model import Model, clone
-from modelkit.passes import run_passes
-from modelkit.passes.convert_opset import convert_opset
-from modelkit.passes.inline_functions import inline_functions
-from modelkit.passes.lift_constants import lift_constants
-from modelkit.precision.convert import Converted, convert
-from modelkit.precision.masks import fill_masks
+from modelkit import progress
+from modelkit.deliver import Delivery, Proof, Terms, deliver, up_to_date
+from modelkit.errors import CheckFailed
+from modelkit.model import (
+    Model,
+    add_step,
+    check_target,
+    facts,
+    load,
+    sha256,
+    strip_debug,
+)
+from modelkit.precision.convert import Converted, Types, convert
+from modelkit.precision.data import read
+from modelkit.precision.options import Options, checked
 from modelkit.precision.plan import Evidence, Wishes, make_plan
+from modelkit.precision.prepare import prepared
+from modelkit.precision.refusals import no_gain, nothing, reasons, refuse, unlike
 from modelkit.precision.rules import Keep
-from modelkit.precision.types import settle_types
+from modelkit.precision.simulate import simulated_file
+from modelkit.reports import FileFacts, PrecisionReport, Skip, SpeedVerdict, Verification
+from modelkit.runtime.data.settings import keep_settings
+from modelkit.runtime.feeds import Proposal
+from modelkit.runtime.session import Feeds, use_custom_ops
+from modelkit.safe import safe
 
-_OLDEST_OPSET = 13
+
+def fp16(
+    model: Model,
+    *,
+    half: ir.DataType = ir.DataType.FLOAT16,
+    samples: Sequence[Feeds] = (),
+    wishes: Wishes | None = None,
+    evidence: Evidence | None = None,
+) -> tuple[Model, Converted, tuple[Skip, ...]]:
+    """A copy of ``model`` in half precision, what was done, and which nodes keep float and why.
+
+    Inputs and outputs keep their types unless ``wishes`` say otherwise; ``samples`` find values
+    that leave the range of half.  Nothing is verified here.
+
+    Raises:
+        Unsupported: an opset that cannot be raised to 13.
+    """
+    copy = prepared(model, half)
+    types, keep = make_plan(copy, half, evidence or Evidence(samples), wishes or Wishes())
+    kept = _skips(types, keep)
+    return copy, convert(copy, types), kept
 
 
-def fp16(model: Model, *, half=ir.DataType.FLOAT16, samples=()):
-    copy = clone(model)
-    inline_functions(copy); lift_constants(copy); settle_types(copy)
-    fill_masks(copy, half)
-    types, keep = make_plan(copy, half, Evidence(tuple(samples)), Wishes())
+def fp16_file(
+    source: str,
+    output: str | None = None,
+    *,
+    force: bool = False,
+    verify: bool = True,
+    measure: bool = True,
+    seed: int = 0,
+    dry_run: bool = False,
+    custom_ops: Sequence[str] = (),
+    **chosen: Any,
+) -> PrecisionReport:
+    """Put the model at ``source`` into half precision at ``output``, by default beside it.
+
+    ``chosen`` are fields of :class:`Options`.
+
+    Raises:
+        CheckFailed: nothing can be in half, or simulated half arithmetic misses the goal; nothing
+            was written, and the text says why and what to try.
+        BadInput: it holds no float.
+        UsageError: options that contradict each other.
+    """
+    use_custom_ops(custom_ops)
+    chosen["keep"] = tuple(chosen.get("keep") or ())
+    options = checked(Options(**chosen))
+    path = Path(source)
+    target = Path(output) if output else path.parent / f"{path.stem}.{options.step}.onnx"
+    recipe = options.recipe()
+    if options.calib_data is not None and Path(options.calib_data).is_file():
+        with Path(options.calib_data).open("rb") as file:
+            recipe["calib_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    progress.step("reading")
+    origin = load(path)
+    before, digest = facts(origin, path), sha256(path)
+    settled = options.calib_data is None or "calib_sha256" in recipe
+    if settled and not (force or dry_run) and up_to_date(target, "fp16", recipe, digest):
+        return _unchanged(before, target, options, recipe)
+    if not dry_run:
+        check_target(target, force=force)
+    copy = prepared(origin, options.half)
+    refuse(copy, path, options.step)
+    evidence, proposal, notes = _evidence(path, options, seed, needed=verify)
+    wishes = Wishes(options.patterns, options.half_io)
+    progress.step("choosing precision")
+    types, keep = make_plan(copy, options.half, evidence, wishes)
+    kept = _skips(types, keep)
+    found = reasons(types, keep)
     done = convert(copy, types)
-    print({(n.op_type, r) for n,r in keep.items()}, done)
-    return copy, done
+    if not done.in_half:
+        raise nothing(path, options.step, found)
+    strip_debug(copy)
+    keep_settings(copy, options.preprocessing)
+    add_step(copy, "fp16", recipe, digest, [f"{done.in_half} nodes in {options.step}"])
+    terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
+    delivery = _delivered(copy, target, terms, options, path, proposal)
+    gain = no_gain(options.step)
+    return PrecisionReport(
+        source=before,
+        result=delivery.result,
+        half=options.step,
+        options={name: str(value) for name, value in recipe.items()},
+        in_half=done.in_half,
+        kept=kept,
+        casts=done.casts_added,
+        casts_removed=done.casts_removed,
+        verification=delivery.verification,
+        speed=delivery.speed,
+        notes=(*notes, *([gain] if gain else [])),
+        written=delivery.written,
+    )
+
+
+def _evidence(
+    path: Path, options: Options, seed: int, *, needed: bool
+) -> tuple[Evidence, Proposal | None, tuple[str, ...]]:
+    """Inputs, or without verification also none."""
+    try:
+        evidence, proposal = read(path, options, seed)
+    except CheckFailed as error:
+        if needed:
+            raise
+        text = f"ranges were not measured: {error.message}"
+        progress.warn(text)
+        return Evidence(), None, (text,)
+    return evidence, proposal, ()
+
+
+def _delivered(
+    model: Model,
+    target: Path,
+    terms: Terms,
+    options: Options,
+    path: Path,
+    proposal: Proposal | None,
+) -> Delivery:
+    runs_here = options.step == "fp16" and not options.half_io
+    try:
+        return deliver(
+            model,
+            target,
+            terms,
+            step=options.step,
+            source=path,
+            proposal=proposal,
+            gated=runs_here,
+            proof=Proof(options.tolerance, simulated_file, for_size=True),
+        )
+    except CheckFailed as error:
+        if error.code != "outputs-differ":
+            raise
+        raise unlike(error, options.step, mixed=options.mixed) from None
+
+
+def _skips(types: Types, keep: Keep) -> tuple[Skip, ...]:
+    found = []
+    for node, slots in types.slots.items():
+        reason = keep.get(node) or slots.obstacle
+        if reason:
+            name = node.name or node.outputs[0].name or ""
+            found.append(Skip(safe(name), safe(node.op_type), reason))
+    return tuple(found)
+
+
+def _unchanged(
+    before: FileFacts, target: Path, options: Options, recipe: dict[str, Any]
+) -> PrecisionReport:
+    reason = "the output is up to date"
+    return PrecisionReport(
+        source=before,
+        result=facts(load(target), target),
+        half=options.step,
+        options={name: str(value) for name, value in recipe.items()},
+        in_half=0,
+        kept=(),
+        casts=0,
+        casts_removed=0,
+        verification=Verification(options.step, "", True, "", (), skipped=reason),
+        speed=SpeedVerdict(None, True, reason),
+        up_to_date=True,
+        written=str(target),
+    )

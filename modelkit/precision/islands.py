@@ -73,7 +73,9 @@ def _groups(light: list[ir.Node]) -> list[list[ir.Node]]:
     return groups
 
 
-def _saves(group: list[ir.Node], types: Types, keep: Keep, outputs: dict[ir.Value, list[Use]]) -> bool:
+def _saves(
+    group: list[ir.Node], types: Types, keep: Keep, outputs: dict[ir.Value, list[Use]]
+) -> bool:
     """Whether ``group`` in float needs fewer casts; it then stays in ``keep``."""
     values = dict.fromkeys(value for node in group for value in _around(node))
     before = sum(_casts(value, types, outputs) for value in values)
@@ -86,7 +88,9 @@ def _saves(group: list[ir.Node], types: Types, keep: Keep, outputs: dict[ir.Valu
 
 
 def _around(node: ir.Node) -> list[ir.Value]:
-    return [value for value in (*node.inputs, *node.outputs) if value is not None and is_wide(value)]
+    return [
+        value for value in (*node.inputs, *node.outputs) if value is not None and is_wide(value)
+    ]
 
 
 def _casts(value: ir.Value, types: Types, outputs: dict[ir.Value, list[Use]]) -> int:

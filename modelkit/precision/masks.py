@@ -15,8 +15,8 @@ from modelkit.precision.kinds import MOVEMENT, SOFTMAX
 from modelkit.precision.narrow import LARGEST
 from modelkit.precision.types import is_wide
 
-FILLS = {ir.DataType.FLOAT16: -32752.0, ir.DataType.BFLOAT16: -1e38}
-"""Half the lowest number or more, so that two masks added up stay finite."""
+FILLS = {ir.DataType.FLOAT16: -1e4, ir.DataType.BFLOAT16: -1e37}
+"""Far below any score, and so far within the range that several masks added up stay in it."""
 
 _THROUGH = MOVEMENT | {"Add", "Sub", "Mul", "Max", "Min", "Cast", "Sum"}
 _MASK_INPUTS = {"Attention": (3,), "MultiHeadAttention": (4, 5), "GroupQueryAttention": (10,)}
@@ -68,9 +68,7 @@ def _ends_in_softmax(start: ir.Value, outputs: frozenset[ir.Value]) -> bool:
         if value in outputs:
             return False
         for user, place in value.uses():
-            if user.op_type in SOFTMAX and user.domain in ONNX:
-                ends += 1
-            elif place in _MASK_INPUTS.get(user.op_type, ()):
+            if is_onnx(user, *SOFTMAX) or place in _MASK_INPUTS.get(user.op_type, ()):
                 ends += 1
             elif user.op_type in _THROUGH and user.domain in ONNX:
                 new = [each for each in user.outputs if each not in seen and is_wide(each)]

@@ -151,9 +151,14 @@ class _Tap:
         return self._made_constant(graph, array)
 
     def _node(
-        self, graph: ir.Graph, kind: str, inputs: list[ir.Value], outputs: int = 1, **attributes: object
+        self,
+        graph: ir.Graph,
+        kind: str,
+        inputs: list[ir.Value],
+        outputs: int = 1,
+        **attributes: object,
     ) -> ir.Value:
-        made = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]  # type: ignore[arg-type]
+        made = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
         node = ir.Node("", kind, inputs, made, num_outputs=outputs)
         for value in node.outputs:
             value.name = self._name()

@@ -135,7 +135,8 @@ def constants(subject: Subject) -> None:
             if subject.slots[node].inputs[place] is not Slot.NARROWS:
                 continue
             if value not in checked:
-                checked[value] = lost(value.const_value.numpy(), subject.half)
+                tensor = value.const_value
+                checked[value] = lost(tensor.numpy(), subject.half) if tensor else ""
             if checked[value] and not _only_bounds(node, place):
                 subject.add(node, checked[value])
         if is_onnx(node, "ConstantOfShape") and subject.slots[node].narrows:
@@ -169,7 +170,9 @@ def lost(array: np.ndarray, half: ir.DataType) -> str:
 def fidelity(array: np.ndarray, half: ir.DataType) -> float:
     """Signal over rounding noise of ``array`` in ``half``, dB; 999 without noise."""
     wide = array[np.isfinite(array)].astype(np.float64)
-    noise = float(np.square(wide - rounded(array[np.isfinite(array)], half).astype(np.float64)).sum())
+    noise = float(
+        np.square(wide - rounded(array[np.isfinite(array)], half).astype(np.float64)).sum()
+    )
     signal = float(np.square(wide).sum())
     if noise == 0 or signal == 0:
         return 999.0

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from modelkit.model import Model, clone, load, save
-from modelkit.passes.surgery import graphs, is_onnx
+from modelkit.passes.surgery import attribute, graphs, is_onnx
 from modelkit.precision.convert import place_after
 from modelkit.precision.narrow import HALVES
 from modelkit.precision.types import TYPE_ATTRIBUTES, settle_types
@@ -91,14 +91,13 @@ def _cast(value: ir.Value, to: ir.DataType, word: str) -> ir.Node:
 def _to_float(node: ir.Node) -> None:
     """Let a node that says half in its attributes say float."""
     for name in TYPE_ATTRIBUTES:
-        found = node.attributes.get(name)
-        if found is not None and not found.is_ref() and found.type is ir.AttributeType.INT:
-            if ir.DataType(found.as_int()) in _HALF:
-                node.attributes[name] = ir.AttrInt64(name, _FLOAT.value)
-    held = node.attributes.get("value")
-    if is_onnx(node, "Constant", "ConstantOfShape") and held is not None:
-        if held.type is ir.AttributeType.TENSOR and held.as_tensor().dtype in _HALF:
-            node.attributes["value"] = ir.AttrTensor("value", _wide(held.as_tensor()))
+        said = attribute(node, name)
+        if isinstance(said, int) and ir.DataType(said) in _HALF:
+            node.attributes[name] = ir.AttrInt64(name, _FLOAT.value)
+    held = attribute(node, "value")
+    tensor = isinstance(held, ir.TensorProtocol) and held.dtype in _HALF
+    if tensor and is_onnx(node, "Constant", "ConstantOfShape"):
+        node.attributes["value"] = ir.AttrTensor("value", _wide(held))
 
 
 def _wide(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

@@ -60,6 +60,7 @@ __all__ = [
     "OutputComparison",
     "OutputError",
     "Placement",
+    "PrecisionReport",
     "ProviderFacts",
     "QuantizeReport",
     "Roof",
@@ -164,6 +165,28 @@ class QuantizeReport:
     up_to_date: bool = False
     written: str = ""
     layers: tuple[LayerNoise, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrecisionReport:
+    """What ``fp16`` did: ``in_half`` nodes compute in ``half``, ``kept`` stay as they were.
+
+    ``casts`` were put between the two kinds, ``casts_removed`` had become idle.
+    """
+
+    source: FileFacts
+    result: FileFacts
+    half: str
+    options: dict[str, str]
+    in_half: int
+    kept: tuple[Skip, ...]
+    casts: int
+    casts_removed: int
+    verification: Verification
+    speed: SpeedVerdict
+    notes: tuple[str, ...] = ()
+    up_to_date: bool = False
+    written: str = ""
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,19 @@ def verify(
     step: str,
     proposal: Proposal,
     providers: Sequence[Provider] = (CPU,),
+    tolerance: Tolerance | None = None,
+    optimize: bool = True,
 ) -> Verification:
     """Run both on the proposal's inputs and compare every output.
+
+    ``tolerance`` takes the place of the step's own; ``optimize`` is whether ONNX Runtime may
+    optimize the result.
 
     Raises:
         CheckFailed: an output is missing, has another type or shape, or is off by more than
             ``TOLERANCES[step]``; or nothing comparable is left.
     """
-    tolerance = TOLERANCES[step]
+    tolerance = tolerance or TOLERANCES[step]
     random = random_outputs(load(result))
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
         keep = _Shelf(Path(folder))
@@ -94,7 +99,7 @@ def verify(
         trials = []
         noise = _Noise(tolerance)
         try:
-            with _runner(result, optimize=True, providers=providers) as run:
+            with _runner(result, optimize=optimize, providers=providers) as run:
                 for feeds, seed in proposal.trials:
                     expected, actual = keep.take(seed), run(feeds)
                     errors = measure(expected, actual, tolerance, random)
