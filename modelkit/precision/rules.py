@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of
-from modelkit.passes.surgery import is_onnx
+from modelkit.passes.surgery import attribute, is_onnx
 from modelkit.precision.kinds import INTEGERS, LIGHT, SUMS
 from modelkit.precision.narrow import LARGEST, SMALLEST, SMALLEST_NORMAL, rounded
 from modelkit.precision.slots import Slot, Slots
@@ -125,6 +125,24 @@ def waves(subject: Subject) -> None:
             subject.add(node, "a rounded angle is another angle")
 
 
+def crashing(subject: Subject) -> None:
+    """A Transpose that brings the first axis next to the last, read by MatMul.
+
+    ONNX Runtime 1.31 fuses the two, looks for the kernel in half on the CPU and dies by a signal.
+    """
+    for node in subject.nodes():
+        perm = attribute(node, "perm") if is_onnx(node, "Transpose") else None
+        if perm is None or len(perm) < 3:
+            continue
+        moved = [*range(1, len(perm) - 1), 0]
+        if list(perm[:-1]) == moved or [*perm[:-2], perm[-1]] == moved:
+            readers = [user for user, _ in node.outputs[0].uses()]
+            casts = [user for user in readers if is_onnx(user, "Cast")]
+            readers += [user for cast in casts for user, _ in cast.outputs[0].uses()]
+            if any(is_onnx(user, "MatMul") for user in readers):
+                subject.add(node, "before MatMul: ONNX Runtime 1.31 crashes on it in half")
+
+
 def constants(subject: Subject) -> None:
     """Readers of constants that half cannot hold: too large, or so small that they vanish."""
     checked: dict[ir.Value, str] = {}
@@ -227,7 +245,7 @@ ALWAYS: tuple[Callable[[Subject], None], ...] = (
     waves,
     constants,
 )
-NARROW_RANGE: tuple[Callable[[Subject], None], ...] = (sums_and_powers,)
+NARROW_RANGE: tuple[Callable[[Subject], None], ...] = (sums_and_powers, crashing)
 """Rules for fp16 only: bfloat16 has the range of float."""
 
 
