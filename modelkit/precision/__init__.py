@@ -1,7 +1,8 @@
 """``fp16``: half precision that is proven right, without the card it is meant for."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,18 @@ from modelkit.model import (
 )
 from modelkit.precision.convert import Converted, Types, convert
 from modelkit.precision.data import read
+from modelkit.precision.mixed import Found, Search, find_float_nodes
 from modelkit.precision.options import Options, checked
-from modelkit.precision.plan import Evidence, Wishes, make_plan
+from modelkit.precision.plan import Evidence, Wishes, find_ranges, make_plan
 from modelkit.precision.prepare import prepared
+from modelkit.precision.ranges import Range
 from modelkit.precision.refusals import no_gain, nothing, reasons, refuse, unlike
 from modelkit.precision.rules import Keep
 from modelkit.precision.simulate import simulated_file
 from modelkit.reports import FileFacts, PrecisionReport, Skip, SpeedVerdict, Verification
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.feeds import Proposal
-from modelkit.runtime.session import Feeds, use_custom_ops
+from modelkit.runtime.session import Feeds, open_session, use_custom_ops
 from modelkit.safe import safe
 
 
@@ -100,12 +103,16 @@ def fp16_file(
     evidence, proposal, notes = _evidence(path, options, seed, needed=verify)
     wishes = Wishes(options.patterns, options.half_io)
     progress.step("choosing precision")
-    types, keep = make_plan(copy, options.half, evidence, wishes)
-    kept = _skips(types, keep)
-    found = reasons(types, keep)
+    ranges = find_ranges(copy, options.half, evidence)
+    if options.mixed and proposal is not None:
+        found = _mixed(copy, path, options, evidence, wishes, ranges, proposal)
+        wishes = replace(wishes, float_names=found.names)
+        notes = (*notes, found.note())
+    types, keep = make_plan(copy, options.half, evidence, wishes, ranges)
+    kept, why = _skips(types, keep), reasons(types, keep)
     done = convert(copy, types)
     if not done.in_half:
-        raise nothing(path, options.step, found)
+        raise nothing(path, options.step, why)
     strip_debug(copy)
     keep_settings(copy, options.preprocessing)
     add_step(copy, "fp16", recipe, digest, [f"{done.in_half} nodes in {options.step}"])
@@ -141,6 +148,24 @@ def _evidence(
         progress.warn(text)
         return Evidence(), None, (text,)
     return evidence, proposal, ()
+
+
+def _mixed(
+    model: Model,
+    path: Path,
+    options: Options,
+    evidence: Evidence,
+    wishes: Wishes,
+    ranges: Mapping[str, Range],
+    proposal: Proposal,
+) -> Found:
+    trials = [feeds for feeds, _ in proposal.trials]
+    with open_session(path, optimize=False) as session:
+        expected = [session.run(feeds) for feeds in trials]
+    search = Search(
+        model, options.half, evidence, wishes, ranges, options.tolerance, trials, expected
+    )
+    return find_float_nodes(search)
 
 
 def _delivered(

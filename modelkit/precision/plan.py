@@ -1,7 +1,7 @@
 """Decide which nodes keep float, each with its reason."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -42,9 +42,16 @@ class Wishes:
 
 
 def make_plan(
-    model: Model, half: ir.DataType, evidence: Evidence, wishes: Wishes
+    model: Model,
+    half: ir.DataType,
+    evidence: Evidence,
+    wishes: Wishes,
+    ranges: Mapping[str, Range] | None = None,
 ) -> tuple[Types, Keep]:
-    """The types of a conversion of ``model``, whose own types are settled, and what keeps float."""
+    """The types of a conversion of ``model``, whose own types are settled, and what keeps float.
+
+    ``ranges`` are what :func:`find_ranges` found; None: find them.
+    """
     keep: Keep = {}
     types = types_of(model, half, keep, half_io=wishes.half_io)
     subject = Subject(model, half, types.slots, wishes.patterns, keep)
@@ -52,22 +59,23 @@ def make_plan(
     for node in types.slots:
         if node.name in wishes.float_names:
             subject.add(node, "--mixed: in half it costs too much accuracy")
-    if half is ir.DataType.FLOAT16 and evidence.samples:
-        progress.step("finding ranges")
-        _by_range(subject, types, evidence)
+    found = find_ranges(model, half, evidence) if ranges is None else ranges
+    for value in _measured(model, types) if found else ():
+        reason = why_not(found.get(value.name or ""), half, evidence)
+        if reason:
+            _keep_around(subject, value, reason)
     merge_islands(model, types, keep)
     return types, keep
 
 
-def _by_range(subject: Subject, types: Types, evidence: Evidence) -> None:
-    """Keep whoever makes or reads a value that half cannot hold."""
-    values = [value for value in _measured(subject, types) if value.name]
+def find_ranges(model: Model, half: ir.DataType, evidence: Evidence) -> dict[str, Range]:
+    """The range of each value that could be half, by name; bfloat16 has the range of float."""
+    if half is not ir.DataType.FLOAT16 or not evidence.samples:
+        return {}
+    progress.step("finding ranges")
+    values = _measured(model, types_of(model, half))
     names = [value.name for value in values if value.name]
-    found = measure_ranges(subject.model, names, subject.half, evidence.samples)
-    for value in values:
-        reason = why_not(found.get(value.name or ""), subject.half, evidence)
-        if reason:
-            _keep_around(subject, value, reason)
+    return measure_ranges(model, names, half, evidence.samples)
 
 
 def why_not(found: Range | None, half: ir.DataType, evidence: Evidence) -> str:
@@ -83,8 +91,8 @@ def why_not(found: Range | None, half: ir.DataType, evidence: Evidence) -> str:
     return ""
 
 
-def _measured(subject: Subject, types: Types) -> list[ir.Value]:
-    found = [value for value in subject.model.graph.inputs if is_wide(value)]
+def _measured(model: Model, types: Types) -> list[ir.Value]:
+    found = [value for value in model.graph.inputs if is_wide(value)]
     for node, slots in types.slots.items():
         if node.op_type in MOVEMENT:
             continue  # what it gives it was given

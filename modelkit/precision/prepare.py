@@ -17,7 +17,8 @@ _NEWEST_OPSET = 22  # the first in which every operator of convolutional network
 def prepared(model: Model, half: ir.DataType) -> Model:
     """A copy without functions, constants as initializers, types settled, masks filled.
 
-    An opset below 13 is raised, and for bfloat16 one below 22 if operators of the model need it.
+    Every node has a name of its own.  An opset below 13 is raised, and for
+    bfloat16 one below 22 if operators of the model need it.
 
     Raises:
         Unsupported: an opset that cannot be raised.
@@ -32,7 +33,21 @@ def prepared(model: Model, half: ir.DataType) -> Model:
         lift_constants(copy)
         settle_types(copy)
     fill_masks(copy, half)
+    _name_nodes(copy)
     return copy
+
+
+def _name_nodes(model: Model) -> None:
+    """Give every node a name of its own, by which reports and searches know it."""
+    taken: set[str] = set()
+    for node in model.graph.all_nodes():
+        stem = name = node.name or f"{node.op_type}_{node.outputs[0].name or 'none'}"
+        number = 0
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        node.name = name
+        taken.add(name)
 
 
 def _opset(model: Model, half: ir.DataType) -> int:

@@ -13,13 +13,14 @@ from modelkit.safe import safe
 
 
 def refuse(model: Model, path: Path, half: str) -> None:
-    """Raise for models that hold no float at all."""
-    values = (value for node in model.graph.all_nodes() for value in (*node.inputs, *node.outputs))
+    """Raise for models that hold no float but between casts."""
+    nodes = (node for node in model.graph.all_nodes() if node.op_type != "Cast")
+    values = (value for node in nodes for value in (*node.inputs, *node.outputs))
     if any(map(is_wide, values)):
         return
     raise BadInput(
         f"{safe(str(path))} holds nothing in float that {half} could halve",
-        cause="no node reads or makes a float tensor",
+        cause="no operator but Cast reads or makes a float tensor",
         hint="it may be in half precision already; `modelkit inspect` shows its types",
         code="no-float",
     )

@@ -18,6 +18,8 @@ from modelkit.precision.types import TYPE_ATTRIBUTES, settle_types
 
 _HALF = frozenset(HALVES.values())
 _FLOAT = ir.DataType.FLOAT
+ROUNDED = ".simulated"
+"""Ending of the name under which a simulation holds a value as half would hold it."""
 
 
 def simulated_file(path: Path, folder: Path) -> Path:
@@ -58,8 +60,8 @@ def _round(graph: ir.Graph, value: ir.Value) -> None:
     value.type = ir.TensorType(_FLOAT)
     if value.const_value is not None:
         value.const_value = _wide(value.const_value)
-    down = _cast(value, half, "rounded")
-    up = _cast(down.outputs[0], _FLOAT, "simulated")
+    down = _cast(value, half, f"{value.name}.rounded")
+    up = _cast(down.outputs[0], _FLOAT, f"{value.name}{ROUNDED}")
     made = up.outputs[0]
     value.replace_all_uses_with(made, replace_graph_outputs=True)
     down.replace_input_with(0, value)
@@ -71,7 +73,7 @@ def _round(graph: ir.Graph, value: ir.Value) -> None:
 
 def _widen(graph: ir.Graph, value: ir.Value) -> None:
     """Let all readers of a half weight read it in float; it stays small in the file."""
-    up = _cast(value, _FLOAT, "simulated")
+    up = _cast(value, _FLOAT, f"{value.name}{ROUNDED}")
     value.replace_all_uses_with(up.outputs[0], replace_graph_outputs=True)
     up.replace_input_with(0, value)
     if len(graph):
@@ -80,10 +82,10 @@ def _widen(graph: ir.Graph, value: ir.Value) -> None:
         graph.append(up)
 
 
-def _cast(value: ir.Value, to: ir.DataType, word: str) -> ir.Node:
+def _cast(value: ir.Value, to: ir.DataType, name: str) -> ir.Node:
     node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", to.value)])
     made = node.outputs[0]
-    made.name = f"{value.name}.{word}"
+    made.name = name
     made.type, made.shape = ir.TensorType(to), value.shape
     return node
 

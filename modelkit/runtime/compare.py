@@ -5,7 +5,7 @@ memory together; the source without ONNX Runtime's optimizations, the result as 
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +145,25 @@ def measure(
             )
         errors.append(_error(name, expected, actual, tolerance))
     return tuple(errors)
+
+
+def judge(
+    pairs: Iterable[tuple[Feeds, Feeds]],
+    tolerance: Tolerance,
+    random: frozenset[str] = frozenset(),
+) -> tuple[OutputError, ...]:
+    """The errors that decide over pairs of expected and actual outputs, as :func:`verify` finds.
+
+    Raises:
+        CheckFailed: see :func:`measure`.
+    """
+    noise = _Noise(tolerance)
+    found: list[OutputError] = []
+    for expected, actual in pairs:
+        errors = measure(expected, actual, tolerance, random)
+        noise.add(errors, expected, actual)
+        found += errors
+    return noise.overall() or tuple(found)
 
 
 def random_outputs(model: Model) -> frozenset[str]:
