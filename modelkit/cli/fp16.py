@@ -34,6 +34,9 @@ def fp16(
     half_io: Annotated[
         bool, typer.Option("--half-io", help="Inputs and outputs become half too")
     ] = False,
+    target: Annotated[
+        str, typer.Option(help="Where it will run: cuda, tensorrt, cpu or any")
+    ] = "cuda",
     calib_data: Annotated[
         str | None, typer.Option(help="Real inputs to find ranges with: files as `run` reads them")
     ] = None,
@@ -52,6 +55,7 @@ def fp16(
         "max_error": max_error,
         "keep": keep or [],
         "half_io": half_io,
+        "target": target,
         "calib_data": calib_data,
         "preprocessing": preparation.words(),
         **writing.arguments(),

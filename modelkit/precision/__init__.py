@@ -101,7 +101,7 @@ def fp16_file(
     copy = prepared(origin, options.half)
     refuse(copy, path, options.step)
     evidence, proposal, notes = _evidence(path, options, seed, needed=verify)
-    wishes = Wishes(options.patterns, options.half_io)
+    wishes = Wishes(options.patterns, options.half_io, options.target)
     progress.step("choosing precision")
     ranges = find_ranges(copy, options.half, evidence)
     if options.mixed and proposal is not None:

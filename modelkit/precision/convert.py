@@ -82,10 +82,15 @@ class Converted:
 
 
 def types_of(
-    model: Model, half: ir.DataType, keep: Collection[ir.Node] = (), *, half_io: bool = False
+    model: Model,
+    half: ir.DataType,
+    keep: Collection[ir.Node] = (),
+    *,
+    half_io: bool = False,
+    target: str = "cuda",
 ) -> Types:
     """The types of a conversion that leaves the nodes in ``keep`` as they are."""
-    return Types(half, all_slots(model, half), keep, owners(model), half_io)
+    return Types(half, all_slots(model, half, target), keep, owners(model), half_io)
 
 
 def uses_of(value: ir.Value, outputs: dict[ir.Value, list[Use]]) -> list[Use]:

@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 from modelkit.errors import UsageError
+from modelkit.precision.kernels import TARGETS
 from modelkit.precision.narrow import HALVES
 from modelkit.runtime.compare import TOLERANCES, Tolerance
 from modelkit.safe import safe
@@ -26,6 +27,7 @@ class Options:
         max_error: the goal as largest relative error instead.
         keep: nodes and operators, by regular expression, that keep float.
         half_io: inputs and outputs become half too.
+        target: where it will run; operators without a half kernel there keep float.
         calib_data: real inputs to find ranges with and to verify on.
     """
 
@@ -80,6 +82,10 @@ def checked(options: Options) -> Options:
         raise UsageError("--max-error must be above 0", hint="a relative error, as 0.01")
     if options.min_sqnr is not None and not 0 < options.min_sqnr < 200:
         raise UsageError("--min-sqnr must lie between 0 and 200 dB")
+    if options.target not in TARGETS:
+        raise UsageError(
+            f"--target {safe(options.target)} is unknown", hint=f"one of: {', '.join(TARGETS)}"
+        )
     _ = options.patterns
     return options
 

@@ -34,10 +34,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user decides: nodes by pattern, half inputs and outputs, nodes by name."""
+    """What the user decides: nodes by pattern or name, half inputs and outputs, where it runs."""
 
     patterns: tuple[re.Pattern[str], ...] = ()
     half_io: bool = False
+    target: str = "cuda"
     float_names: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -53,7 +54,7 @@ def make_plan(
     ``ranges`` are what :func:`find_ranges` found; None: find them.
     """
     keep: Keep = {}
-    types = types_of(model, half, keep, half_io=wishes.half_io)
+    types = types_of(model, half, keep, half_io=wishes.half_io, target=wishes.target)
     subject = Subject(model, half, types.slots, wishes.patterns, keep)
     apply_rules(subject)
     for node in types.slots:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from modelkit.model import Model
 from modelkit.passes.surgery import bodies
+from modelkit.precision.kernels import without_kernel
 from modelkit.precision.types import (
     CONTROL,
     is_tensor,
@@ -43,14 +44,16 @@ class Slots:
         return Slot.NARROWS in (*self.inputs, *self.outputs)
 
 
-def all_slots(model: Model, half: ir.DataType) -> dict[ir.Node, Slots]:
+def all_slots(model: Model, half: ir.DataType, target: str = "cuda") -> dict[ir.Node, Slots]:
     """The slots of every node, of bodies too; types must be settled.  Functions stay."""
     versions = versions_of(model)
-    return {node: slots_of(node, half, versions) for node in model.graph.all_nodes()}
+    return {node: slots_of(node, half, versions, target) for node in model.graph.all_nodes()}
 
 
-def slots_of(node: ir.Node, half: ir.DataType, versions: dict[str, int]) -> Slots:
-    """The slots of one node in a model of these opsets."""
+def slots_of(
+    node: ir.Node, half: ir.DataType, versions: dict[str, int], target: str = "cuda"
+) -> Slots:
+    """The slots of one node in a model of these opsets, as far as ``target`` has kernels."""
     if node.op_type in CONTROL and node.domain in ("", "ai.onnx"):
         return Slots(
             tuple(Slot.NARROWS if is_wide(value) else Slot.NONE for value in node.inputs),
@@ -58,6 +61,10 @@ def slots_of(node: ir.Node, half: ir.DataType, versions: dict[str, int]) -> Slot
         )
     if not any(is_wide(value) for value in (*node.inputs, *node.outputs)):
         return _untouched(node, "")
+    if node.domain in ("", "ai.onnx"):
+        obstacle = without_kernel(node.op_type, half, versions[""], target)
+        if obstacle:
+            return _untouched(node, obstacle)
     schema = signature_of(node, versions)
     if schema is None:
         return _untouched(node, "nobody here knows which types it takes")
