@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +98,46 @@ def fp16_file(
         return _unchanged(before, target, options, recipe)
     if not dry_run:
         check_target(target, force=force)
+    made = _made(origin, path, options, seed, needed=verify or options.mixed)
+    done = made.done
+    strip_debug(made.model)
+    keep_settings(made.model, options.preprocessing)
+    add_step(made.model, "fp16", recipe, digest, [f"{done.in_half} nodes in {options.step}"])
+    terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
+    delivery = _delivered(made, target, terms, options, path)
+    gain = no_gain(options.step)
+    return PrecisionReport(
+        source=before,
+        result=delivery.result,
+        half=options.step,
+        options={name: str(value) for name, value in recipe.items()},
+        in_half=done.in_half,
+        kept=made.kept,
+        casts=done.casts_added,
+        casts_removed=done.casts_removed,
+        verification=delivery.verification,
+        speed=delivery.speed,
+        notes=(*made.notes, *([gain] if gain else [])),
+        written=delivery.written,
+    )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A model in half, and what is known of it; ``proposal`` are inputs to prove it on."""
+
+    model: Model
+    done: Converted
+    kept: tuple[Skip, ...]
+    proposal: Proposal | None
+    notes: tuple[str, ...]
+
+
+def _made(origin: Model, path: Path, options: Options, seed: int, *, needed: bool) -> _Made:
+    """Choose and convert; inputs are ``needed`` where the result is to be verified."""
     copy = prepared(origin, options.half)
     refuse(copy, path, options.step)
-    evidence, proposal, notes = _evidence(path, options, seed, needed=verify)
+    evidence, proposal, notes = _evidence(path, options, seed, needed=needed)
     wishes = Wishes(options.patterns, options.half_io, options.target)
     progress.step("choosing precision")
     ranges = find_ranges(copy, options.half, evidence)
@@ -113,26 +150,7 @@ def fp16_file(
     done = convert(copy, types)
     if not done.in_half:
         raise nothing(path, options.step, why)
-    strip_debug(copy)
-    keep_settings(copy, options.preprocessing)
-    add_step(copy, "fp16", recipe, digest, [f"{done.in_half} nodes in {options.step}"])
-    terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
-    delivery = _delivered(copy, target, terms, options, path, proposal)
-    gain = no_gain(options.step)
-    return PrecisionReport(
-        source=before,
-        result=delivery.result,
-        half=options.step,
-        options={name: str(value) for name, value in recipe.items()},
-        in_half=done.in_half,
-        kept=kept,
-        casts=done.casts_added,
-        casts_removed=done.casts_removed,
-        verification=delivery.verification,
-        speed=delivery.speed,
-        notes=(*notes, *([gain] if gain else [])),
-        written=delivery.written,
-    )
+    return _Made(copy, done, kept, proposal, notes)
 
 
 def _evidence(
@@ -168,23 +186,16 @@ def _mixed(
     return find_float_nodes(search)
 
 
-def _delivered(
-    model: Model,
-    target: Path,
-    terms: Terms,
-    options: Options,
-    path: Path,
-    proposal: Proposal | None,
-) -> Delivery:
+def _delivered(made: _Made, target: Path, terms: Terms, options: Options, path: Path) -> Delivery:
     runs_here = options.step == "fp16" and not options.half_io
     try:
         return deliver(
-            model,
+            made.model,
             target,
             terms,
             step=options.step,
             source=path,
-            proposal=proposal,
+            proposal=made.proposal,
             gated=runs_here,
             proof=Proof(options.tolerance, simulated_file, for_size=True),
         )

@@ -1,0 +1,57 @@
+import onnx_ir as ir
+import pytest
+
+from modelkit.precision.slots import Slot, all_slots, owners
+from tests.precision.graphs import BF16, FP16, graph, node
+
+N, E, NOT = Slot.NARROWS, Slot.EITHER, Slot.NONE
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "outputs"),
+    [
+        ("y = Add(x, x)", (N, N), (N,)),
+        ("y = Shape(x)", (E,), (NOT,)),
+        ("y = Cast<to = 10>(x)", (E,), (NOT,)),
+        ("y = Cast<to = 11>(x)", (E,), (N,)),
+        ("y = Greater(x, x)", (N, N), (NOT,)),
+        ("y = ArgMax(x)", (E,), (NOT,)),
+        ("k = Constant<value = float[2] {1.0, 2.0}>() y = Resize(x, '', k)", (N, NOT, NOT), (N,)),
+        ("y = Gather(x, i)", (N, NOT), (N,)),
+    ],
+)
+def test_slots_follow_from_the_signature(body: str, inputs: tuple, outputs: tuple) -> None:
+    body = body.replace("''", "")
+    model = graph(f"(float[2, 3] x, int64[1] i) => (float z) {{ {body} z = ReduceMean<keepdims = 0>(x) }}")  # fmt: skip
+    slots = all_slots(model, FP16)[node(model, "y")]
+    assert (slots.inputs, slots.outputs) == (inputs, outputs)
+
+
+def test_what_the_opset_defines_for_float_only_says_so() -> None:
+    model = graph("(float[2] x) => (float[2] y) <float s = {0.1}> { z = Constant<value = uint8 {0}>() q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }")  # fmt: skip
+    slots = all_slots(model, FP16, "tensorrt")[node(model, "q")]
+    assert not slots.narrows and "opset 17 defines it without float16" in slots.obstacle
+
+
+def test_sequences_and_unknown_operators_keep_float() -> None:
+    model = graph("(float[2, 3] x) => (float[1, 3] y) { i = Constant<value_int = 0>() s = SplitToSequence(x) y = SequenceAt(s, i) }")  # fmt: skip
+    assert "sequences" in all_slots(model, FP16)[node(model, "s")].obstacle
+    unknown = ir.Node("mine", "Magic", [model.graph.inputs[0]])
+    model.graph.append(unknown)
+    assert "nobody here knows" in all_slots(model, FP16)[unknown].obstacle
+
+
+def test_operators_without_a_kernel_on_the_target_keep_float() -> None:
+    model = graph("(float[1, 1, 2, 2] x) => (float[1, 1, 1, 1] y) { y = GlobalAveragePool(x) }")
+    assert all_slots(model, FP16)[node(model, "y")].narrows
+    assert "CUDA" in all_slots(model, BF16)[node(model, "y")].obstacle
+
+
+def test_bodies_belong_to_their_node() -> None:
+    text = """(bool c, float[2] x) => (float[2] y)
+    { y = If(c) <then_branch = a () => (float[2] t) { t = Relu(x) },
+                 else_branch = b () => (float[2] e) { e = Neg(x) }> }"""
+    model = graph(text)
+    found = owners(model)
+    assert len(found) == 2 and set(found.values()) == {node(model, "y")}
+    assert all_slots(model, FP16)[node(model, "y")].outputs == (N,)
