@@ -8,6 +8,7 @@ from modelkit.model.inputs import InputSpec, read_inputs, write_inputs
 from modelkit.model.provenance import add_step, history, strip_debug
 from modelkit.model.read import load, sha256
 from modelkit.model.structure import validate
+from modelkit.model.tensors import release
 from modelkit.model.write import Staged, check_target, save, stage
 
 
@@ -33,6 +34,7 @@ __all__ = [
     "nodes",
     "operator_counts",
     "read_inputs",
+    "release",
     "save",
     "sha256",
     "stage",

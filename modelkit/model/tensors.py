@@ -1,5 +1,6 @@
 """Weights that stay in their file until somebody asks for their values."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,20 @@ def raw(tensor: ir.TensorProtocol) -> memoryview:
     if isinstance(tensor, MappedTensor):
         return tensor.view
     return memoryview(tensor.tobytes()).cast("B")
+
+
+def release(tensor: ir.TensorProtocol | None) -> None:
+    """Let the system take back the memory of a mapped tensor's bytes; they stay readable.
+
+    A model larger than memory can so be read from end to end.  Does nothing for other tensors, and
+    on systems without such advice.
+    """
+    if not isinstance(tensor, MappedTensor) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    whole = tensor.view.obj
+    if not isinstance(whole, mmap.mmap) or len(tensor.view) < mmap.PAGESIZE:
+        return
+    begin = np.frombuffer(tensor.view, np.uint8).ctypes.data
+    offset = begin - np.frombuffer(whole, np.uint8).ctypes.data
+    first = offset - offset % mmap.PAGESIZE
+    whole.madvise(mmap.MADV_DONTNEED, first, offset + len(tensor.view) - first)

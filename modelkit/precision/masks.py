@@ -35,6 +35,8 @@ def fill_masks(model: Model, half: ir.DataType) -> int:
             tensor = value.const_value
             if tensor is None or not is_wide(value) or value.is_graph_input() or value in outputs:
                 continue
+            if not _meets_masks(value):
+                continue
             filled = _filled(tensor.numpy(), half)
             if filled is not None and _ends_in_softmax(value, outputs):
                 value.const_value = ir.tensor(filled, name=value.name)
@@ -48,6 +50,11 @@ def fill_masks(model: Model, half: ir.DataType) -> int:
                 node.attributes["value"] = ir.AttrTensor("value", ir.tensor(filled))
                 changed += 1
     return changed
+
+
+def _meets_masks(value: ir.Value) -> bool:
+    """Whether a reader may pass a mask on: the weights of layers need not be looked at."""
+    return any(user.op_type in _THROUGH or user.op_type in _MASK_INPUTS for user, _ in value.uses())
 
 
 def _filled(array: np.ndarray, half: ir.DataType) -> np.ndarray | None:

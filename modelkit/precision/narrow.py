@@ -3,6 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.model import release
+
 HALVES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 """The two formats by the names of their steps in ``runtime.compare.TOLERANCES``."""
 
@@ -22,6 +24,7 @@ def narrowed(tensor: ir.TensorProtocol, half: ir.DataType) -> ir.LazyTensor:
 
     def make() -> ir.TensorProtocol:
         array = rounded(tensor.numpy(), half)
+        release(tensor)
         return ir.Tensor(array, dtype=half, name=tensor.name)
 
     shape = ir.Shape(list(tensor.shape.numpy()))

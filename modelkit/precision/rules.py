@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, const_of
+from modelkit.model import Model, const_of, release
 from modelkit.passes.surgery import attribute, is_onnx
 from modelkit.precision.kinds import INTEGERS, LIGHT, SUMS
 from modelkit.precision.narrow import LARGEST, SMALLEST, SMALLEST_NORMAL, rounded
@@ -155,6 +155,7 @@ def constants(subject: Subject) -> None:
             if value not in checked:
                 tensor = value.const_value
                 checked[value] = lost(tensor.numpy(), subject.half) if tensor else ""
+                release(tensor)
             if checked[value] and not _only_bounds(node, place):
                 subject.add(node, checked[value])
         if is_onnx(node, "ConstantOfShape") and subject.slots[node].narrows:
