@@ -22,8 +22,10 @@ _SIZES = {"n": 5}
 
 
 def proto(name: str) -> onnx.ModelProto:
-    """The model, its weights drawn where the text leaves them out."""
+    """The model, its weights drawn where the text leaves them out, its nodes named."""
     model = parsed((FOLDER / f"{name}.txt").read_text())
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"node_{number}"
     made = {output for node in model.graph.node for output in node.output}
     random = np.random.default_rng(1)
     for value in list(model.graph.value_info):
