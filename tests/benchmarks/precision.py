@@ -1,6 +1,6 @@
 """Half-precision converters on the lab's 38 graphs, and on models given as arguments.
 
-    python -m tests.benchmarks.precision [MODEL.onnx ...]
+    python -m tests.benchmarks.precision [--only NAME] [MODEL.onnx ...]
 
 Each result must pass onnx's full checker, open in ONNX Runtime, keep the types of inputs and
 outputs, and be right twice: on the CPU provider, and in simulated half arithmetic, which is what a
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from modelkit.errors import ModelkitError
 from modelkit.model import load, save
 from modelkit.precision import fp16
 from modelkit.precision.data import read
@@ -95,7 +96,10 @@ def there(module: str) -> bool:
 
 def judged(name: str, case: str, folder: Path) -> Row:
     """Convert one case by one converter, and look at the result in every way."""
-    source, feeds = _case(case, folder)
+    try:
+        source, feeds = _case(case, folder)
+    except ModelkitError as error:
+        return Row(case, "fails", error.message)
     target = folder / "half.onnx"
     target.unlink(missing_ok=True)
     start = time.process_time()
@@ -152,11 +156,15 @@ def measured(name: str, cases: list[str]) -> list[Row]:
     rows: list[Row] = []
     while len(rows) < len(cases):
         command = [sys.executable, "-m", "tests.benchmarks.precision", "--child", name]
-        done = subprocess.run([*command, *cases[len(rows) :]], capture_output=True, text=True)
-        found = [json.loads(line[4:]) for line in done.stdout.splitlines() if line[:4] == "ROW "]
-        rows += [Row(**fields) for fields in found]
+        command += cases[len(rows) :]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if line.startswith("ROW "):
+                    rows.append(Row(**json.loads(line[4:])))
+                    print(f"{name}: {rows[-1].case}: {rows[-1].verdict}", file=sys.stderr)
         if len(rows) < len(cases):
-            rows.append(Row(cases[len(rows)], "does not open", f"died ({done.returncode})"))
+            rows.append(Row(cases[len(rows)], "does not open", f"died ({child.returncode})"))
     return rows
 
 
@@ -169,8 +177,11 @@ def main(arguments: list[str]) -> None:
                 row = judged(arguments[1], case, Path(folder))
                 print("ROW " + json.dumps(asdict(row)), flush=True)
         return
+    names = [name for name, (module, _) in CONVERTERS.items() if there(module)]
+    if arguments[:1] == ["--only"]:
+        names, arguments = [arguments[1]], arguments[2:]
     cases = arguments or lab_cases.NAMES
-    table = {name: measured(name, cases) for name, (m, _) in CONVERTERS.items() if there(m)}
+    table = {name: measured(name, cases) for name in names}
     print(f"| {len(cases)} graphs | " + " | ".join(VERDICTS) + " | CPU s |")
     print("|---|" + "--:|" * (len(VERDICTS) + 1))
     for name, rows in table.items():
