@@ -23,6 +23,7 @@ from modelkit.model import (
 from modelkit.precision.convert import Converted, Types, convert
 from modelkit.precision.data import read
 from modelkit.precision.mixed import Found, Search, find_float_nodes
+from modelkit.precision.opening import check_opens
 from modelkit.precision.options import Options, checked
 from modelkit.precision.plan import Evidence, Wishes, find_ranges, make_plan
 from modelkit.precision.prepare import prepared
@@ -188,6 +189,12 @@ def _mixed(
 
 def _delivered(made: _Made, target: Path, terms: Terms, options: Options, path: Path) -> Delivery:
     runs_here = options.step == "fp16" and not options.half_io
+
+    def stand_in(result: Path, folder: Path) -> Path:
+        progress.step("opening the result")
+        check_opens(result, path, options.step)
+        return simulated_file(result, folder)
+
     try:
         return deliver(
             made.model,
@@ -197,7 +204,7 @@ def _delivered(made: _Made, target: Path, terms: Terms, options: Options, path: 
             source=path,
             proposal=made.proposal,
             gated=runs_here,
-            proof=Proof(options.tolerance, simulated_file, for_size=True),
+            proof=Proof(options.tolerance, stand_in, for_size=True),
         )
     except CheckFailed as error:
         if error.code != "outputs-differ":
