@@ -1,14 +1,13 @@
-"""Which values leave the range of half, measured: one session tells of every value at once.
+"""Which values leave the range of half, measured by running the model with them as outputs.
 
-The model is copied with a few operators behind each value, which give its largest magnitude, its
-energy and the energy of what rounding to half takes away; only these three numbers leave the
-session, so that no activation is held longer than in a plain run.  Values inside bodies come too,
-the worst of all rounds.
+Values of the main graph are read whole, as many in one session as memory is good for.  Values
+inside bodies cannot leave: a few operators behind each give its largest magnitude, its energy and
+the energy of what rounding takes away, and the worst of all rounds comes out.
 """
 
 import math
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,17 @@ import onnx_ir as ir
 
 from modelkit.model import Model, clone, save
 from modelkit.passes.surgery import bodies
+from modelkit.precision.narrow import rounded
 from modelkit.precision.types import is_wide
 from modelkit.runtime.session import Feeds, open_session
 
 OUTPUT = "modelkit.ranges"
 _FIGURES = 3
+
+_FIRST = 32  # values in the first session, whose size says how many fit into the next
+_ENOUGH = 256 << 20  # bytes of values over all samples that one session may give
+_MOST = 4096
+_INSIDE = 64  # values of bodies in one session: its start is quadratic in them
 
 
 @dataclass(frozen=True)
@@ -33,35 +38,110 @@ class Range:
 
 
 def measure_ranges(
-    model: Model, names: Collection[str], half: ir.DataType, samples: Iterable[Feeds]
+    model: Model, names: Collection[str], half: ir.DataType, samples: Sequence[Feeds]
 ) -> dict[str, Range]:
     """The range of each value called one of ``names``, over all samples.
 
     ``model`` is not changed; its types must be settled.
     """
+    found = _Figures(half)
+    wanted, outer = frozenset(names), _main_names(model)
+    main = [name for name in outer if name in wanted]
+    size = _FIRST
+    while main:
+        before = found.seen
+        _watch(model, main[:size], samples, found)
+        each = max((found.seen - before) // size, 1)
+        main, size = main[size:], min(max(_ENOUGH // each, 1), _MOST)
+    inner = sorted(wanted - frozenset(outer))
+    for start in range(0, len(inner), _INSIDE):
+        _watch_bodies(model, frozenset(inner[start : start + _INSIDE]), half, samples, found)
+    return found.ranges()
+
+
+def _main_names(model: Model) -> list[str]:
+    values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
+    return [value.name for value in values if value.name and is_wide(value)]
+
+
+class _Figures:
+    """Largest magnitude, energy, and energy lost, by name."""
+
+    def __init__(self, half: ir.DataType) -> None:
+        self.half = half
+        self.seen = 0
+        self._held: dict[str, np.ndarray] = {}
+
+    def see(self, name: str, array: np.ndarray) -> None:
+        """Take in one value whole."""
+        self.seen += array.nbytes
+        if not array.size:
+            self.add(name, np.zeros(_FIGURES))
+            return
+        with np.errstate(all="ignore"):
+            peak = max(abs(float(array.max())), abs(float(array.min())))
+            lost = array - rounded(array, self.half).astype(array.dtype)
+            energies = (float(np.vdot(part, part)) for part in (array, lost))
+            self.add(name, np.array([peak, *energies]))
+
+    def add(self, name: str, figures: np.ndarray) -> None:
+        """Take in the figures of one value."""
+        old = self._held.get(name, np.zeros(_FIGURES))
+        self._held[name] = np.array([np.fmax(old[0], figures[0]), *(old[1:] + figures[1:])])
+
+    def ranges(self) -> dict[str, Range]:
+        """What was found."""
+        return {
+            name: Range(float(held[0]), _decibels(float(held[1]), float(held[2])))
+            for name, held in self._held.items()
+        }
+
+
+def _watch(model: Model, names: list[str], samples: Sequence[Feeds], found: _Figures) -> None:
+    """Run with the values called ``names`` as the only outputs, and look at them."""
     copy = clone(model)
-    tapped = _Tap(half, frozenset(names)).graph(copy.graph)
+    inputs = frozenset(value.name for value in copy.graph.inputs)
+    values = {value.name: value for node in copy.graph for value in node.outputs}
+    made = [values[name] for name in names if name not in inputs]
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(made)
+    for name in inputs & frozenset(names):
+        for feeds in samples:
+            if name in feeds:
+                found.see(name, feeds[name])
+    if made:
+        for outputs in _runs(copy, samples):
+            for name, array in outputs.items():
+                found.see(name, array)
+
+
+def _watch_bodies(
+    model: Model,
+    names: frozenset[str],
+    half: ir.DataType,
+    samples: Sequence[Feeds],
+    found: _Figures,
+) -> None:
+    copy = clone(model)
+    tapped = _Tap(half, names).graph(copy.graph)
     if tapped is None:
-        return {}
-    vector, found = tapped
+        return
+    vector, order = tapped
     vector.name = OUTPUT
     copy.graph.outputs.clear()
     copy.graph.outputs.append(vector)
-    peaks = np.zeros(len(found))
-    energies = np.zeros((2, len(found)))
+    for outputs in _runs(copy, samples):
+        for name, figures in zip(order, outputs[OUTPUT].reshape(-1, _FIGURES), strict=True):
+            found.add(name, figures.astype(np.float64))
+
+
+def _runs(model: Model, samples: Sequence[Feeds]) -> Iterator[Feeds]:
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
-        path = save(copy, Path(folder) / "ranges.onnx")
+        path = save(model, Path(folder) / "ranges.onnx")
         with open_session(path, optimize=False) as session:
             wanted = {port.name for port in session.inputs}
             for feeds in samples:
-                taken = {name: value for name, value in feeds.items() if name in wanted}
-                figures = session.run(taken)[OUTPUT].reshape(-1, _FIGURES).astype(np.float64)
-                peaks = np.maximum(peaks, figures[:, 0])
-                energies += figures[:, 1:].T
-    return {
-        name: Range(float(peaks[place]), _decibels(*energies[:, place]))
-        for place, name in enumerate(found)
-    }
+                yield session.run({name: v for name, v in feeds.items() if name in wanted})
 
 
 def _decibels(signal: float, noise: float) -> float:
