@@ -24,7 +24,7 @@ OUTPUT = "modelkit.ranges"
 _FIGURES = 3
 
 _FIRST = 32  # values in the first session, whose size says how many fit into the next
-_ENOUGH = 256 << 20  # bytes of values over all samples that one session may give
+_ENOUGH = 256 << 20  # bytes of values that one run may give
 _MOST = 4096
 _INSIDE = 64  # values of bodies in one session: its start is quadratic in them
 
@@ -51,7 +51,7 @@ def measure_ranges(
     while main:
         before = found.seen
         _watch(model, main[:size], samples, found)
-        each = max((found.seen - before) // size, 1)
+        each = max((found.seen - before) // (size * max(len(samples), 1)), 1)
         main, size = main[size:], min(max(_ENOUGH // each, 1), _MOST)
     inner = sorted(wanted - frozenset(outer))
     for start in range(0, len(inner), _INSIDE):

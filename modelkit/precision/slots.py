@@ -68,6 +68,8 @@ def slots_of(
     schema = signature_of(node, versions)
     if schema is None:
         return _untouched(node, "nobody here knows which types it takes")
+    if any(value is not None and value.type is None for value in node.inputs):
+        return _untouched(node, "it reads a value of unknown type")
     if not all(map(is_tensor, (*node.inputs, *node.outputs))):
         return _untouched(node, "sequences and optionals keep their float elements")
     lacking = {

@@ -38,7 +38,11 @@ def test_sequences_and_unknown_operators_keep_float() -> None:
     assert "sequences" in all_slots(model, FP16)[node(model, "s")].obstacle
     unknown = ir.Node("mine", "Magic", [model.graph.inputs[0]])
     model.graph.append(unknown)
-    assert "nobody here knows" in all_slots(model, FP16)[unknown].obstacle
+    reader = ir.Node("", "Add", [model.graph.inputs[0], unknown.outputs[0]])
+    model.graph.append(reader)
+    slots = all_slots(model, FP16)
+    assert "nobody here knows" in slots[unknown].obstacle
+    assert "unknown type" in slots[reader].obstacle
 
 
 def test_operators_without_a_kernel_on_the_target_keep_float() -> None:
