@@ -206,6 +206,8 @@ def _(report: reports.QuantizeReport) -> list[RenderableType]:
 @lines.register
 def _(report: reports.PrecisionReport) -> list[RenderableType]:
     casts = f"{report.casts} casts put in, {report.casts_removed} taken out"
+    if report.cast_share is not None:
+        casts += f"; they read {report.cast_share:.1%} of all values"
     parts: list[RenderableType] = [
         Text(f"{report.half}: {report.in_half} nodes in half; {casts}"),
     ]

@@ -25,7 +25,7 @@ from modelkit.precision.data import read
 from modelkit.precision.mixed import Found, Search, find_float_nodes
 from modelkit.precision.opening import check_opens
 from modelkit.precision.options import Options, checked
-from modelkit.precision.plan import Evidence, Wishes, find_ranges, make_plan
+from modelkit.precision.plan import Evidence, Wishes, cast_share, find_ranges, make_plan
 from modelkit.precision.prepare import prepared
 from modelkit.precision.ranges import Range
 from modelkit.precision.refusals import no_gain, nothing, reasons, refuse, unlike
@@ -116,6 +116,7 @@ def fp16_file(
         kept=made.kept,
         casts=done.casts_added,
         casts_removed=done.casts_removed,
+        cast_share=made.cast_share,
         verification=delivery.verification,
         speed=delivery.speed,
         notes=(*made.notes, *([gain] if gain else [])),
@@ -132,6 +133,7 @@ class _Made:
     kept: tuple[Skip, ...]
     proposal: Proposal | None
     notes: tuple[str, ...]
+    cast_share: float | None
 
 
 def _made(origin: Model, path: Path, options: Options, seed: int, *, needed: bool) -> _Made:
@@ -151,7 +153,7 @@ def _made(origin: Model, path: Path, options: Options, seed: int, *, needed: boo
     done = convert(copy, types)
     if not done.in_half:
         raise nothing(path, options.step, why)
-    return _Made(copy, done, kept, proposal, notes)
+    return _Made(copy, done, kept, proposal, notes, cast_share(done.cast_values, ranges))
 
 
 def _evidence(
@@ -235,6 +237,7 @@ def _unchanged(
         kept=(),
         casts=0,
         casts_removed=0,
+        cast_share=None,
         verification=Verification(options.step, "", True, "", (), skipped=reason),
         speed=SpeedVerdict(None, True, reason),
         up_to_date=True,

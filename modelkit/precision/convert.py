@@ -74,11 +74,15 @@ class Types:
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: nodes in half, casts put in and taken out, bytes of weights."""
+    """What a conversion did: nodes in half, casts put in and taken out.
+
+    ``cast_values`` are the names, before the conversion, of the values that casts read.
+    """
 
     in_half: int
     casts_added: int
     casts_removed: int
+    cast_values: tuple[str, ...] = ()
 
 
 def types_of(
@@ -119,7 +123,7 @@ def convert(model: Model, types: Types) -> Converted:
     for node in in_half:
         _retarget(node, types)
     removed = sum(_remove_idle_casts(graph) for graph in graphs(model))
-    return Converted(len(in_half), work.casts, removed)
+    return Converted(len(in_half), len(work.cast), removed, tuple(work.cast))
 
 
 class _Work:
@@ -129,7 +133,7 @@ class _Work:
         self.model = model
         self.types = types
         self.outputs = output_uses(model)
-        self.casts = 0
+        self.cast: list[str] = []
         self.names = {value.name for value in _all_values(model)}
 
     def store(self, value: ir.Value) -> None:
@@ -182,6 +186,7 @@ class _Work:
     def _cast(self, value: ir.Value, to: ir.DataType, uses: list[Use]) -> None:
         graph = value.graph
         assert isinstance(graph, ir.Graph)
+        self.cast.append(value.name or "")
         node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", to.value)])
         made = node.outputs[0]
         made.name = self._name(f"{value.name}_{to.short_name()}")
@@ -192,7 +197,6 @@ class _Work:
         leaves = any(not isinstance(user, ir.Node) for user, _ in uses)
         if leaves and value.producer() is not None and self.types.owners.get(graph) is None:
             value.name, made.name = made.name, value.name
-        self.casts += 1
 
     def _repoint(self, new: ir.Value, uses: list[Use]) -> None:
         for user, place in uses:

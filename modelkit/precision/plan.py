@@ -1,7 +1,7 @@
 """Decide which nodes keep float, each with its reason."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -119,3 +119,14 @@ def _keep_around(subject: Subject, value: ir.Value, reason: str) -> None:
                 new = [each for each in user.outputs if each not in seen]
                 seen.update(new)
                 waiting += new
+
+
+def cast_share(values: Iterable[str], ranges: Mapping[str, Range]) -> float | None:
+    """What part of all values that were measured is read by casts; None if none was measured.
+
+    A cast costs as much as an operator that only reads and writes its value.
+    """
+    total = sum(each.elements for each in ranges.values())
+    if not total:
+        return None
+    return sum(ranges[name].elements for name in values if name in ranges) / total

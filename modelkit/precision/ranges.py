@@ -31,10 +31,14 @@ _INSIDE = 64  # values of bodies in one session: its start is quadratic in them
 
 @dataclass(frozen=True)
 class Range:
-    """The largest magnitude of a value, and how many dB it keeps when rounded to half."""
+    """The largest magnitude of a value, and how many dB it keeps when rounded to half.
+
+    ``elements`` is how many it had on all samples together; 0 for values in bodies.
+    """
 
     peak: float
     kept: float
+    elements: int = 0
 
 
 def measure_ranges(
@@ -70,11 +74,13 @@ class _Figures:
     def __init__(self, half: ir.DataType) -> None:
         self.half = half
         self.seen = 0
+        self.elements: dict[str, int] = {}
         self._held: dict[str, np.ndarray] = {}
 
     def see(self, name: str, array: np.ndarray) -> None:
         """Take in one value whole."""
         self.seen += array.nbytes
+        self.elements[name] = self.elements.get(name, 0) + array.size
         if not array.size:
             self.add(name, np.zeros(_FIGURES))
             return
@@ -92,7 +98,11 @@ class _Figures:
     def ranges(self) -> dict[str, Range]:
         """What was found."""
         return {
-            name: Range(float(held[0]), _decibels(float(held[1]), float(held[2])))
+            name: Range(
+                float(held[0]),
+                _decibels(float(held[1]), float(held[2])),
+                self.elements.get(name, 0),
+            )
             for name, held in self._held.items()
         }
 

@@ -171,7 +171,8 @@ class QuantizeReport:
 class PrecisionReport:
     """What ``fp16`` did: ``in_half`` nodes compute in ``half``, ``kept`` stay as they were.
 
-    ``casts`` were put between the two kinds, ``casts_removed`` had become idle.
+    ``casts`` were put between the two kinds, ``casts_removed`` had become idle; ``cast_share`` is
+    how much of all computed values casts read, None where none was measured.
     """
 
     source: FileFacts
@@ -182,6 +183,7 @@ class PrecisionReport:
     kept: tuple[Skip, ...]
     casts: int
     casts_removed: int
+    cast_share: float | None
     verification: Verification
     speed: SpeedVerdict
     notes: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ def test_one_cast_serves_all_readers() -> None:
     text = "(float[n] x) => (float[n] y) { a = Neg(x) b = Abs(x) y = Add(a, b) }"
     model, done = converted(text)
     assert operators(model) == ["Cast", "Neg", "Abs", "Add", "Cast"]
-    assert done == Converted(in_half=3, casts_added=2, casts_removed=0)
+    assert done == Converted(in_half=3, casts_added=2, casts_removed=0, cast_values=("x", "y"))
     assert [value.name for value in model.graph.outputs] == ["y"]
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from modelkit.precision.plan import Evidence, Wishes, make_plan, why_not
+from modelkit.precision.plan import Evidence, Wishes, cast_share, make_plan, why_not
 from modelkit.precision.ranges import Range
 from tests.precision.graphs import BF16, FP16, graph
 
@@ -47,3 +47,9 @@ def test_bfloat16_needs_no_ranges() -> None:
 def test_what_the_user_wishes_comes_first() -> None:
     found = planned(TEXT.replace("d = MatMul(c, c)", "d = Relu(c)"), Evidence(), float_names=frozenset({"two"}))  # fmt: skip
     assert found == {"two": "--mixed: in half it costs too much accuracy"}
+
+
+def test_the_share_of_casts_is_that_of_the_values_they_read() -> None:
+    ranges = {"a": Range(1, 73, 100), "b": Range(1, 73, 300)}
+    assert cast_share(["a", "a", "weight"], ranges) == 0.5
+    assert cast_share([], ranges) == 0 and cast_share(["a"], {}) is None

@@ -111,6 +111,7 @@ def test_the_verb_halves_a_file_and_proves_it(tmp_path: Path) -> None:
     assert report.written == str(tmp_path / "m.fp16.onnx")
     assert report.verification.passed and report.verification.tolerance == "50 dB"
     assert report.in_half == 2 and report.casts == 2
+    assert report.cast_share is not None and 0 < report.cast_share < 1
     assert report.result.bytes <= 0.51 * report.source.bytes
     assert any("INT8" in note for note in report.notes)
     assert fp16_file(str(source)).up_to_date
