@@ -138,9 +138,10 @@ class _Made:
 
 def _made(origin: Model, path: Path, options: Options, seed: int, *, needed: bool) -> _Made:
     """Choose and convert; inputs are ``needed`` where the result is to be verified."""
+    # First, because it opens the model: what ONNX Runtime refuses is no graph to work on.
+    evidence, proposal, notes = _evidence(path, options, seed, needed=needed)
     copy = prepared(origin, options.half)
     refuse(copy, path, options.step)
-    evidence, proposal, notes = _evidence(path, options, seed, needed=needed)
     wishes = Wishes(options.patterns, options.half_io, options.target)
     progress.step("choosing precision")
     ranges = find_ranges(copy, options.half, evidence)

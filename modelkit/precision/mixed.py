@@ -25,7 +25,7 @@ from modelkit.runtime import metrics
 from modelkit.runtime.compare import Tolerance, judge, random_outputs
 from modelkit.runtime.session import Feeds, open_session
 
-MAX_TRIES = 100
+MAX_TRIES = 300
 
 
 @dataclass

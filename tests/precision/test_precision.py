@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from modelkit.errors import BadInput, CheckFailed, UsageError
+from modelkit.errors import BadInput, CheckFailed, ModelkitError, UsageError
 from modelkit.model import load, save, validate
 from modelkit.precision import fp16, fp16_file
 from modelkit.precision.convert import convert, types_of
@@ -191,3 +191,13 @@ def test_wishes_and_evidence_are_all_a_library_user_needs(tmp_path: Path) -> Non
     result, done, kept = fp16(load(source), evidence=Evidence(), wishes=Wishes(half_io=True))
     assert done.casts_added == 0 and not kept
     assert result.graph.inputs[0].dtype is ir.DataType.FLOAT16
+
+
+def test_a_model_that_onnx_runtime_refuses_is_no_traceback(tmp_path: Path) -> None:
+    proto = lab_cases.proto("masked.torchscript")
+    proto.graph.node[[node.op_type for node in proto.graph.node].index("Constant")].attribute[
+        0
+    ].t.data_type = onnx.TensorProto.DOUBLE
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelkitError):
+        fp16_file(str(tmp_path / "m.onnx"))
