@@ -54,13 +54,10 @@ def slots_of(
     node: ir.Node, half: ir.DataType, versions: dict[str, int], target: str = "cuda"
 ) -> Slots:
     """The slots of one node in a model of these opsets, as far as ``target`` has kernels."""
-    if node.op_type in CONTROL and node.domain in ("", "ai.onnx"):
-        return Slots(
-            tuple(Slot.NARROWS if is_wide(value) else Slot.NONE for value in node.inputs),
-            tuple(Slot.NARROWS if is_wide(value) else Slot.NONE for value in node.outputs),
-        )
     if not any(is_wide(value) for value in (*node.inputs, *node.outputs)):
         return _untouched(node, "")
+    if node.op_type in CONTROL and node.domain in ("", "ai.onnx"):
+        return _control(node, half, versions)
     if node.domain in ("", "ai.onnx"):
         obstacle = without_kernel(node.op_type, half, versions[""], target)
         if obstacle:
@@ -82,10 +79,25 @@ def slots_of(
         _slot(value, schema.output(place), lacking) for place, value in enumerate(node.outputs)
     )
     if Slot.NARROWS not in (*inputs, *outputs):
-        name = half.name.lower()
-        opset = versions.get("" if node.domain == "ai.onnx" else node.domain, 1)
-        return _untouched(node, f"opset {opset} defines it without {name}")
+        return _untouched(node, _undefined(node, half, versions))
     return Slots(_either(node, inputs, outputs), outputs)
+
+
+def _control(node: ir.Node, half: ir.DataType, versions: dict[str, int]) -> Slots:
+    """If, Loop and Scan carry whatever their version allows."""
+    schema = signature_of(node, versions)
+    carried = schema.outputs[-1] if schema is not None and schema.outputs else None
+    if carried is None or not _takes(carried, half):
+        return _untouched(node, _undefined(node, half, versions))
+    return Slots(
+        tuple(Slot.NARROWS if is_wide(value) else Slot.NONE for value in node.inputs),
+        tuple(Slot.NARROWS if is_wide(value) else Slot.NONE for value in node.outputs),
+    )
+
+
+def _undefined(node: ir.Node, half: ir.DataType, versions: dict[str, int]) -> str:
+    opset = versions.get("" if node.domain == "ai.onnx" else node.domain, 1)
+    return f"opset {opset} defines it without {half.name.lower()}"
 
 
 def owners(model: Model) -> dict[ir.Graph, ir.Node]:

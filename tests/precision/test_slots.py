@@ -59,3 +59,15 @@ def test_bodies_belong_to_their_node() -> None:
     found = owners(model)
     assert len(found) == 2 and set(found.values()) == {node(model, "y")}
     assert all_slots(model, FP16)[node(model, "y")].outputs == (N,)
+
+
+@pytest.mark.parametrize(("opset", "narrows"), [(13, False), (17, True)])
+def test_loops_carry_bfloat16_from_opset_16_on(opset: int, narrows: bool) -> None:
+    text = """(float[2] x, int64 n) => (float[2] y)
+    { y = Loop(n, , x) <body = b (int64 i, bool c, float[2] h) => (bool d, float[2] g)
+      { g = Neg(h) d = Identity(c) }> }"""
+    model = graph(text, FP16, opset)
+    assert all_slots(model, FP16)[node(model, "y")].narrows
+    slots = all_slots(model, BF16)[node(model, "y")]
+    assert slots.narrows is narrows
+    assert narrows or "opset 13 defines it without bfloat16" in slots.obstacle
