@@ -196,7 +196,7 @@ def _delivered(made: _Made, target: Path, terms: Terms, options: Options, path: 
     def stand_in(result: Path, folder: Path) -> Path:
         progress.step("opening the result")
         check_opens(result, path, options.step)
-        return simulated_file(result, folder)
+        return simulated_file(result, folder, path)
 
     try:
         return deliver(

@@ -126,11 +126,15 @@ def waves(subject: Subject) -> None:
 
 
 def crashing(subject: Subject) -> None:
-    """A Transpose that brings the first axis next to the last, read by MatMul.
+    """What ONNX Runtime 1.31 opens in half on the CPU and cannot run.
 
-    ONNX Runtime 1.31 fuses the two, looks for the kernel in half on the CPU and dies by a signal.
+    A Transpose that brings the first axis next to the last, read by MatMul: the two are fused, and
+    looking for the kernel dies by a signal.  Scattering with a reduction: there is no such kernel.
     """
     for node in subject.nodes():
+        scatters = is_onnx(node, "ScatterElements", "ScatterND")
+        if scatters and attribute(node, "reduction", "none") != "none":
+            subject.add(node, "ONNX Runtime cannot scatter with a reduction in half")
         perm = attribute(node, "perm") if is_onnx(node, "Transpose") else None
         if perm is None or len(perm) < 3:
             continue

@@ -22,21 +22,25 @@ ROUNDED = ".simulated"
 """Ending of the name under which a simulation holds a value as half would hold it."""
 
 
-def simulated_file(path: Path, folder: Path) -> Path:
-    """Write the simulation of the model at ``path`` into ``folder``."""
-    return save(simulated(load(path)), folder / "simulated.onnx")
+def simulated_file(path: Path, folder: Path, source: Path | None = None) -> Path:
+    """Write the simulation of the model at ``path``, made from ``source``, into ``folder``."""
+    half_ports = frozenset[str]() if source is None else _half_ports(load(source))
+    return save(simulated(load(path), half_ports), folder / "simulated.onnx")
 
 
-def simulated(model: Model) -> Model:
+def simulated(model: Model, half_ports: frozenset[str] = frozenset()) -> Model:
     """A model of float operators that computes what ``model`` does in half, rounding by rounding.
 
-    Inputs and outputs that ``model`` takes in half are float in it.
+    Inputs and outputs that ``model`` takes in half are float in it, except ``half_ports``.
     """
     copy = clone(model)
     settle_types(copy)
+    ports = {v.name or "": v.dtype for v in copy.graph.outputs if v.name in half_ports}
     for graph in list(graphs(copy)):
         for value in graph.inputs:
-            if _is_half(value):
+            if _is_half(value) and value.name in half_ports and graph is copy.graph:
+                _widen(graph, value)
+            elif _is_half(value):
                 _round(graph, value)
         for value in list(graph.initializers.values()):
             if _is_half(value) and not value.is_graph_input():
@@ -44,9 +48,28 @@ def simulated(model: Model) -> Model:
         for node in list(graph):
             _to_float(node)
             for value in node.outputs:
-                if _is_half(value):
+                if _is_half(value) and value.name:
                     _round(graph, value)
+    for place, value in enumerate(copy.graph.outputs):
+        half = ports.get(value.name or "")
+        if half in _HALF and not _is_half(value):
+            _narrow_output(copy.graph, place, half)
     return copy
+
+
+def _half_ports(model: Model) -> frozenset[str]:
+    """Inputs and outputs that are half in the model itself."""
+    ports = (*model.graph.inputs, *model.graph.outputs)
+    return frozenset(value.name for value in ports if value.name and _is_half(value))
+
+
+def _narrow_output(graph: ir.Graph, place: int, half: ir.DataType) -> None:
+    value = graph.outputs[place]
+    down = _cast(value, half, f"{value.name}.narrow")
+    made = down.outputs[0]
+    graph.append(down)
+    graph.outputs[place] = made
+    value.name, made.name = made.name, value.name
 
 
 def _is_half(value: ir.Value) -> bool:
@@ -72,7 +95,7 @@ def _round(graph: ir.Graph, value: ir.Value) -> None:
 
 
 def _widen(graph: ir.Graph, value: ir.Value) -> None:
-    """Let all readers of a half weight read it in float; it stays small in the file."""
+    """Let all readers of a half weight or input read it in float."""
     up = _cast(value, _FLOAT, f"{value.name}{ROUNDED}")
     value.replace_all_uses_with(up.outputs[0], replace_graph_outputs=True)
     up.replace_input_with(0, value)

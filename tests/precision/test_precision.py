@@ -201,3 +201,11 @@ def test_a_model_that_onnx_runtime_refuses_is_no_traceback(tmp_path: Path) -> No
     onnx.save(proto, tmp_path / "m.onnx")
     with pytest.raises(ModelkitError):
         fp16_file(str(tmp_path / "m.onnx"))
+
+
+def test_inputs_that_are_half_in_the_source_stay_so(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float16[n, 4] h, float[n, 4] x) => (float16[n, 4] a, float[n, 4] y) <float[4, 4] w>
+    { a = Neg(h) m = MatMul(x, w) f = Cast<to = 1>(a) y = Add(m, f) }"""
+    report = fp16_file(str(model_file(tmp_path / "m.onnx", text)), measure=False)
+    assert report.verification.passed and report.in_half == 3

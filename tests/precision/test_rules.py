@@ -84,6 +84,13 @@ def test_the_transpose_that_crashes_onnx_runtime_keeps_float() -> None:
     assert kept(text.replace("[1, 0, 2]", "[0, 2, 1]").replace("[8, 2]", "[4, 2]")) == {}
 
 
+def test_scattering_with_a_reduction_keeps_float() -> None:
+    text = """(float[4] x, int64[2, 1] i, float[2] u) => (float[4] y)
+    { y = ScatterND<reduction = "add">(x, i, u) }"""
+    assert "scatter" in kept(text)["y"]
+    assert kept(text.replace('<reduction = "add">', "")) == {}
+
+
 def test_names_and_operators_match_what_the_user_gave() -> None:
     model = graph("(float[n] x) => (float[n] y) { [one] a = Relu(x) [two] y = Neg(a) }")
     for pattern, wanted in (("^one$", {"one"}), ("Neg", {"two"}), ("e", {"one", "two"})):

@@ -11,7 +11,7 @@ import pytest
 
 from modelkit.model import load, save
 from modelkit.precision.simulate import simulated, simulated_file
-from tests.models import parsed, run
+from tests.models import Feeds, parsed, run
 
 f32 = np.float32
 Compute = Callable[..., Any]
@@ -135,3 +135,29 @@ def test_weights_bodies_and_constants_are_simulated_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(copy, feeds)["y"], (h * w + k).astype(f32))
     feeds["c"] = np.array(False)
     np.testing.assert_array_equal(run(copy, feeds)["y"], (h * k).astype(f32))
+
+
+def test_outputs_left_out_are_no_obstacle(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float16[3, 2, 4] x, float16[1, 8, 4] w, float16[1, 8, 2] r) => (float16[1, 2, 2] y)
+    { skipped, y = LSTM<hidden_size = 2>(x, w, r) }"""
+    model = parsed(text)
+    model.graph.node[0].output[0] = ""
+    onnx.save(model, tmp_path / "m.onnx")
+    shapes = {"x": (3, 2, 4), "w": (1, 8, 4), "r": (1, 8, 2)}
+    feeds = {name: np.full(shape, 0.1, f32) for name, shape in shapes.items()}
+    assert run(simulated_file(tmp_path / "m.onnx", tmp_path), feeds)["y"].dtype == f32
+
+
+def test_what_is_half_in_the_source_stays_half_at_the_edges(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float16[2] h, float16[2] x) => (float16[2] y, float16[2] z) { y = Add(h, x) z = Neg(x) }"""
+    source = text.replace("float16[2] x", "float[2] x").replace("float16[2] z", "float[2] z")
+    source = source.replace("Add(h, x)", "Neg(h)")
+    for name, each in (("m", text), ("s", source)):
+        onnx.save(parsed(each), tmp_path / f"{name}.onnx")
+    path = simulated_file(tmp_path / "m.onnx", tmp_path, tmp_path / "s.onnx")
+    feeds: Feeds = {"h": np.array([1, 2], np.float16), "x": np.array([0.1, 0.2], f32)}
+    found = run(path, feeds)
+    assert found["y"].dtype == np.float16 and found["z"].dtype == f32
+    np.testing.assert_array_equal(found["y"], feeds["h"] + feeds["x"].astype(np.float16))
