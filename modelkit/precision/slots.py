@@ -75,8 +75,11 @@ def slots_of(
     inputs = tuple(
         _slot(value, schema.input(place), lacking) for place, value in enumerate(node.inputs)
     )
+    typed = 1 if node.op_type == "LayerNormalization" else len(node.outputs)
     outputs = tuple(
-        _slot(value, schema.output(place), lacking) for place, value in enumerate(node.outputs)
+        # The statistics of a norm have the type that its attribute stash_type says.
+        _slot(value, schema.output(place) if place < typed else None, lacking)
+        for place, value in enumerate(node.outputs)
     )
     if Slot.NARROWS not in (*inputs, *outputs):
         return _untouched(node, _undefined(node, half, versions))

@@ -71,3 +71,11 @@ def test_loops_carry_bfloat16_from_opset_16_on(opset: int, narrows: bool) -> Non
     slots = all_slots(model, BF16)[node(model, "y")]
     assert slots.narrows is narrows
     assert narrows or "opset 13 defines it without bfloat16" in slots.obstacle
+
+
+def test_the_statistics_of_a_norm_stay_float() -> None:
+    text = """(float[2, 4] x) => (float[2, 4] y, float[2, 1] m) <float[4] g>
+    { y, m = LayerNormalization(x, g) }"""
+    for half in (FP16, BF16):
+        model = graph(text, half)
+        assert all_slots(model, half)[node(model, "y")].outputs == (N, NOT)
