@@ -53,6 +53,8 @@ def _name_nodes(model: Model) -> None:
 def _opset(model: Model, half: ir.DataType) -> int:
     """The opset to raise the model to; 0: none."""
     versions = versions_of(model)
+    if not {"", "ai.onnx"} & set(model.graph.opset_imports):
+        return 0  # classical models may hold operators of ai.onnx.ml only
     current = versions[""]
     newer = versions | {"": _NEWEST_OPSET}
     if half is ir.DataType.BFLOAT16 and current < _NEWEST_OPSET:

@@ -58,6 +58,8 @@ def slots_of(
         return _untouched(node, "")
     if node.op_type in CONTROL and node.domain in ("", "ai.onnx"):
         return _control(node, half, versions)
+    if node.op_type == "BitCast":
+        return _untouched(node, "its bits are those of this very type")
     if node.domain in ("", "ai.onnx"):
         obstacle = without_kernel(node.op_type, half, versions[""], target)
         if obstacle:

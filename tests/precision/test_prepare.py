@@ -39,3 +39,10 @@ def test_constants_become_weights() -> None:
     )
     assert [node.op_type for node in model.graph] == ["Mul"]
     assert list(model.graph.initializers)
+
+
+def test_models_of_other_domains_alone_need_no_opset(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["ai.onnx.ml": 3]>
+    g (float[2, 3] x) => (float[2, 3] y) { y = ai.onnx.ml.Normalizer<norm = "L2">(x) }"""
+    model = prepared(load(model_file(tmp_path / "m.onnx", text)), FP16)
+    assert dict(model.graph.opset_imports) == {"ai.onnx.ml": 3}

@@ -79,3 +79,8 @@ def test_the_statistics_of_a_norm_stay_float() -> None:
     for half in (FP16, BF16):
         model = graph(text, half)
         assert all_slots(model, half)[node(model, "y")].outputs == (N, NOT)
+
+
+def test_bits_taken_for_floats_stay_what_they_are() -> None:
+    model = graph("(int32[2] x) => (float[2] y) { y = BitCast<to = 1>(x) }", FP16, 26)
+    assert "bits" in all_slots(model, FP16)[node(model, "y")].obstacle
