@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: install demo test test-onnx check fmt bench bench-optimizer size clean
+.PHONY: install demo test test-onnx check fmt bench bench-optimizer bench-precision size clean
 
 install: $(STAMP)
 
@@ -39,6 +39,10 @@ bench: install
 # OPTIONS='--models minilm,resnet50 --quick'; see python -m tests.benchmarks.optimizer --help
 bench-optimizer: install
 	$(BIN)/python -m tests.benchmarks.optimizer $(OPTIONS)
+
+# peers that are not installed are left out: pip install onnxconverter-common
+bench-precision: install
+	$(BIN)/python -m tests.benchmarks.precision $(MODELS)
 
 size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40

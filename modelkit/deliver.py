@@ -4,7 +4,8 @@ Every writing verb ends here, so that each keeps the same promises: the output i
 source, is not slower, is complete on disk, and nothing that was there before is lost.
 """
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from modelkit.model import (
 )
 from modelkit.reports import FileFacts, SpeedVerdict, Verification
 from modelkit.runtime.bench import gate
-from modelkit.runtime.compare import TOLERANCES, verify
+from modelkit.runtime.compare import TOLERANCES, Tolerance, verify
 from modelkit.runtime.feeds import Proposal, propose, typical_feeds
 from modelkit.runtime.session import Run, open_session
 
@@ -50,6 +51,21 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """How a result is judged where that differs from the usual.
+
+    ``tolerance`` takes the place of the step's own.  ``stand_in`` writes into a folder the model
+    that is compared instead of the result, as it is written: one that computes what the result does
+    where it belongs and this machine cannot.  ``for_size`` results are written though they be
+    slower.
+    """
+
+    tolerance: Tolerance | None = None
+    stand_in: Callable[[Path, Path], Path] | None = None
+    for_size: bool = False
+
+
+@dataclass(frozen=True)
 class Delivery:
     """What came of it; ``written`` is "" when the speed gate refused or it was a dry run."""
 
@@ -70,6 +86,7 @@ def deliver(
     specs: Sequence[InputSpec] = (),
     gated: bool = True,
     proposal: Proposal | None = None,
+    proof: Proof | None = None,
 ) -> Delivery:
     """Write ``model`` to ``output`` after proving it against its source.
 
@@ -77,7 +94,8 @@ def deliver(
 
     ``step`` is the row of ``runtime.compare.TOLERANCES`` that the errors must meet; ``specs`` say
     what the inputs hold (read from the model's metadata when empty); ``gated`` is whether being
-    slower than ``source`` refuses the result; ``proposal`` are real inputs to compare on.
+    slower than ``source`` refuses the result; ``proposal`` are real inputs to compare on; ``proof``
+    is how to judge it where that is not the usual way.
 
     Raises:
         CheckFailed: the outputs differ, or no usable inputs were found.
@@ -91,8 +109,11 @@ def deliver(
         if proposal is None or not terms.verify:
             count = _COUNTS[TOLERANCES[step].metric]
             proposal = _inputs(model, source, reference, specs, terms, count)
-        verification = _verified(staged, source, reference, proposal, step)
+        how = proof or Proof()
+        verification = _verified(staged, source, reference, proposal, step, how)
         speed = _gated(staged, source, terms) if gated else _ungated("nothing to be slower than")
+        if how.for_size:
+            speed = replace(speed, kept=True)
         result = replace(facts(load(staged.path), staged.path), path=str(output))
         if not speed.kept or terms.dry_run:
             return Delivery(result, verification, speed, "")
@@ -146,13 +167,21 @@ def _verified(
     reference: Run | None,
     proposal: Proposal | None,
     step: str,
+    proof: Proof,
 ) -> Verification:
     origin: Any = reference if reference is not None else source
     if proposal is None:
         progress.warn("not verified: the result was not compared with its source (--no-verify)")
         return Verification(step, "", False, "", (), skipped="--no-verify was given")
     progress.step("verification")
-    return verify(origin, staged.path, step=step, proposal=proposal)
+    tolerance = proof.tolerance
+    if proof.stand_in is None:
+        return verify(origin, staged.path, step=step, proposal=proposal, tolerance=tolerance)
+    with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
+        path = proof.stand_in(staged.path, Path(folder))
+        return verify(
+            origin, path, step=step, proposal=proposal, tolerance=tolerance, optimize=False
+        )
 
 
 def _gated(staged: Staged, source: Path | None, terms: Terms) -> SpeedVerdict:

@@ -19,6 +19,7 @@ LAYERS = (
     (
         "convert",
         "optimize",
+        "precision",
         "quantize",
         "tune",
         "benchmark",

@@ -5,6 +5,7 @@ their table on stdout, because the table is their result.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -194,6 +195,28 @@ def _(report: reports.QuantizeReport) -> list[RenderableType]:
         parts.append(table)
         if len(report.skips) > 20:
             parts.append(Text(f"  and {len(report.skips) - 20} more (all in --json)"))
+    parts += [
+        _files(report.source, report.result),
+        *_verification(report.verification),
+        *_speed(report.speed),
+    ]
+    return parts + _notes(report.notes)
+
+
+@lines.register
+def _(report: reports.PrecisionReport) -> list[RenderableType]:
+    casts = f"{report.casts} casts put in, {report.casts_removed} taken out"
+    if report.cast_share is not None:
+        casts += f"; they read {report.cast_share:.1%} of all values"
+    parts: list[RenderableType] = [
+        Text(f"{report.half}: {report.in_half} nodes in half; {casts}"),
+    ]
+    if report.kept:
+        found = Counter((skip.op, skip.reason) for skip in report.kept)
+        table = _table("keep float", "operator", "nodes", "why", right=3)
+        for (kind, reason), number in found.most_common(20):
+            _row(table, kind, number, safe(reason, 200))
+        parts.append(table)
     parts += [
         _files(report.source, report.result),
         *_verification(report.verification),

@@ -9,6 +9,7 @@ from modelkit.model.provenance import add_step, history, strip_debug
 from modelkit.model.read import load, sha256
 from modelkit.model.structure import validate
 from modelkit.model.tensors import release
+from modelkit.model.type_check import type_error
 from modelkit.model.write import Staged, check_target, save, stage
 
 
@@ -39,6 +40,7 @@ __all__ = [
     "sha256",
     "stage",
     "strip_debug",
+    "type_error",
     "validate",
     "write_inputs",
 ]

@@ -62,6 +62,7 @@ __all__ = [
     "OutputComparison",
     "OutputError",
     "Placement",
+    "PrecisionReport",
     "ProviderFacts",
     "QuantizeReport",
     "Roof",
@@ -166,6 +167,30 @@ class QuantizeReport:
     up_to_date: bool = False
     written: str = ""
     layers: tuple[LayerNoise, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrecisionReport:
+    """What ``fp16`` did: ``in_half`` nodes compute in ``half``, ``kept`` stay as they were.
+
+    ``casts`` were put between the two kinds, ``casts_removed`` had become idle; ``cast_share`` is
+    how much of all computed values casts read, None where none was measured.
+    """
+
+    source: FileFacts
+    result: FileFacts
+    half: str
+    options: dict[str, str]
+    in_half: int
+    kept: tuple[Skip, ...]
+    casts: int
+    casts_removed: int
+    cast_share: float | None
+    verification: Verification
+    speed: SpeedVerdict
+    notes: tuple[str, ...] = ()
+    up_to_date: bool = False
+    written: str = ""
 
 
 @dataclass(frozen=True)

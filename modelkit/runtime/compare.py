@@ -5,7 +5,7 @@ memory together; the source without ONNX Runtime's optimizations, the result as 
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,14 +76,19 @@ def verify(
     step: str,
     proposal: Proposal,
     providers: Sequence[Provider] = (CPU,),
+    tolerance: Tolerance | None = None,
+    optimize: bool = True,
 ) -> Verification:
     """Run both on the proposal's inputs and compare every output.
+
+    ``tolerance`` takes the place of the step's own; ``optimize`` is whether ONNX Runtime may
+    optimize the result.
 
     Raises:
         CheckFailed: an output is missing, has another type or shape, or is off by more than
             ``TOLERANCES[step]``; or nothing comparable is left.
     """
-    tolerance = TOLERANCES[step]
+    tolerance = tolerance or TOLERANCES[step]
     random = random_outputs(load(result))
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
         keep = _Shelf(Path(folder))
@@ -94,7 +99,7 @@ def verify(
         trials = []
         noise = _Noise(tolerance)
         try:
-            with _runner(result, optimize=True, providers=providers) as run:
+            with _runner(result, optimize=optimize, providers=providers) as run:
                 for feeds, seed in proposal.trials:
                     expected, actual = keep.take(seed), run(feeds)
                     errors = measure(expected, actual, tolerance, random)
@@ -140,6 +145,25 @@ def measure(
             )
         errors.append(_error(name, expected, actual, tolerance))
     return tuple(errors)
+
+
+def judge(
+    pairs: Iterable[tuple[Feeds, Feeds]],
+    tolerance: Tolerance,
+    random: frozenset[str] = frozenset(),
+) -> tuple[OutputError, ...]:
+    """The errors that decide over pairs of expected and actual outputs, as :func:`verify` finds.
+
+    Raises:
+        CheckFailed: see :func:`measure`.
+    """
+    noise = _Noise(tolerance)
+    found: list[OutputError] = []
+    for expected, actual in pairs:
+        errors = measure(expected, actual, tolerance, random)
+        noise.add(errors, expected, actual)
+        found += errors
+    return noise.overall() or tuple(found)
 
 
 def random_outputs(model: Model) -> frozenset[str]:

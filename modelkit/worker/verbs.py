@@ -4,6 +4,7 @@ VERBS: dict[str, str] = {
     "convert": "modelkit.convert:convert_file",
     "optimize": "modelkit.optimize:optimize_file",
     "rewrites": "modelkit.optimize:list_rewrites",
+    "fp16": "modelkit.precision:fp16_file",
     "quantize": "modelkit.quantize:quantize_file",
     "compare": "modelkit.comparison:compare_files",
     "bench": "modelkit.benchmark:bench_files",

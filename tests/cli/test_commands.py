@@ -52,7 +52,7 @@ def test_optimize_prints_the_written_path_alone_on_stdout(path: Path) -> None:
 
 
 def test_the_same_input_gives_the_same_bytes(path: Path) -> None:
-    for verb, extra in (("optimize", []), ("quantize", ["--dynamic"])):
+    for verb, extra in (("optimize", []), ("quantize", ["--dynamic"]), ("fp16", [])):
         outputs = []
         for name in ("1.onnx", "2.onnx"):
             out = path.with_name(name)
@@ -85,6 +85,7 @@ def test_json_is_the_only_thing_on_stdout(path: Path) -> None:
     for command in (
         ("optimize", path, "--no-measure", "--json"),
         ("quantize", path, "--dynamic", "--no-measure", "--json"),
+        ("fp16", path, "--no-measure", "--json"),
         ("inspect", path, "--json"),
         ("compare", path, path, "--json"),
         ("bench", path, "-n", 6, "--json"),
@@ -120,6 +121,18 @@ def test_quantize_then_compare(path: Path) -> None:
     assert "1 of 1 layers quantized" in done.stderr
     assert modelkit("compare", path, out).returncode == 0
     assert modelkit("compare", path, out, "--rtol", "1e-6").returncode == 1
+
+
+def test_fp16_shows_what_keeps_float_and_where_it_does_not_help(path: Path) -> None:
+    out = path.with_name("h.onnx")
+    done = modelkit("fp16", path, "--no-measure", "--keep", "Erf", "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{out}\n"
+    assert "nodes in half" in done.stderr and "--keep Erf" in done.stderr
+    assert "verified: " in done.stderr and "limit 50 dB" in done.stderr
+    assert "bf16" in modelkit("fp16", path, "--bf16", "--no-measure").stderr
+    missed = modelkit("fp16", path, "--no-measure", "--min-sqnr", "150", "-o", path.with_name("n"))
+    assert missed.returncode == 1 and "nothing was written" in missed.stderr
 
 
 def test_bench_shows_missing_providers_and_exits_5(path: Path) -> None:
@@ -165,6 +178,7 @@ ERRORS = {
     "unknown pass": (["optimize", "m.onnx", "--skip", "gelu_erff"], 2, "gelu_erf"),
     "unknown target": (["optimize", "m.onnx", "--target", "tpu"], 2, "tpu"),
     "no kind": (["quantize", "m.onnx"], 2, "--dynamic"),
+    "two goals": (["fp16", "m.onnx", "--min-sqnr", "9", "--max-error", "1"], 2, "exclude each"),
     "unknown axis": (["compare", "m.onnx", "m.onnx", "--dim", "bath=2"], 2, "batch"),
     "bad data": (["compare", "m.onnx", "m.onnx", "--eval-data", "d.npz"], 3, "'x'"),
     "unknown format": (["convert", "rubbish.bin", "-o", "o.onnx"], 3, "rubbish.bin"),

@@ -6,7 +6,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from modelkit.model.tensors import MappedTensor, raw
+from modelkit.model.files import mapped
+from modelkit.model.tensors import MappedTensor, raw, release
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,27 @@ def test_bytes_in_a_file_read_as_what_onnx_reads(array: np.ndarray) -> None:
     expected = onnx.numpy_helper.to_array(proto)
     np.testing.assert_array_equal(tensor.numpy().astype(np.float64), expected.astype(np.float64))
     assert bytes(raw(tensor)) == proto.raw_data
+
+
+def test_released_bytes_leave_memory_and_stay_readable(tmp_path: Path) -> None:
+    size = 64 << 20
+    path = tmp_path / "w"
+    path.write_bytes(bytes(100) + b"\1" * size + bytes(100))
+    view = mapped(path)[100 : 100 + size]
+    tensor = MappedTensor(view, path, ir.DataType.UINT8, ir.Shape([size]), "w")
+    assert int(tensor.numpy().sum()) == size
+    held = resident()
+    release(tensor)
+    assert held - resident() > size // 2
+    assert int(tensor.numpy().sum()) == size
+    release(None)
+    release(ir.tensor(np.zeros(9, np.float32)))
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        pytest.skip("memory is measured on Linux only")
+    line = next(each for each in status.read_text().splitlines() if each.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from modelkit.model import load
+from modelkit.precision.narrow import HALVES
+from modelkit.precision.prepare import prepared
+from tests.models import model_file
+from tests.precision.graphs import BF16, FP16, graph
+
+CONV = "(float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) <float[2, 2, 1, 1] w> { y = Conv(x, w) }"
+
+
+def test_bfloat16_raises_the_opset_where_operators_need_it() -> None:
+    assert graph(CONV, BF16).graph.opset_imports[""] == 22
+    assert graph(CONV, FP16).graph.opset_imports[""] == 17
+    plain = "(float[n, 2] x) => (float[n, 2] y) <float[2, 2] w> { y = MatMul(x, w) }"
+    assert graph(plain, BF16).graph.opset_imports[""] == 17
+
+
+@pytest.mark.parametrize("half", HALVES.values())
+def test_the_source_is_left_as_it_was(half: object, tmp_path: Path) -> None:
+    text = '<ir_version: 8, opset_import: ["": 11]> g ' + CONV
+    model = load(model_file(tmp_path / "m.onnx", text))
+    prepared(model, half)  # type: ignore[arg-type]
+    assert model.graph.opset_imports[""] == 11
+    assert [node.op_type for node in model.graph] == ["Conv"]
+
+
+def test_every_node_has_a_name_of_its_own() -> None:
+    model = graph("(float[n] x) => (float[n] y) { [a] b = Neg(x) [a] c = Neg(b) y = Neg(c) }")
+    names = [node.name for node in model.graph]
+    assert len(set(names)) == 3 and all(names)
+
+
+def test_constants_become_weights() -> None:
+    model = graph(
+        "(float[n] x) => (float[n] y) { k = Constant<value_float = 2.0>() y = Mul(x, k) }"
+    )
+    assert [node.op_type for node in model.graph] == ["Mul"]
+    assert list(model.graph.initializers)
+
+
+def test_models_of_other_domains_alone_need_no_opset(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["ai.onnx.ml": 3]>
+    g (float[2, 3] x) => (float[2, 3] y) { y = ai.onnx.ml.Normalizer<norm = "L2">(x) }"""
+    model = prepared(load(model_file(tmp_path / "m.onnx", text)), FP16)
+    assert dict(model.graph.opset_imports) == {"ai.onnx.ml": 3}
