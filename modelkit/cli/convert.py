@@ -31,6 +31,9 @@ def convert(
         bool,
         typer.Option("--trust-source", help="Load a file that can run code (pickle and kin)"),
     ] = False,
+    double: Annotated[
+        bool, typer.Option("--double", help="Compute in float64 (scikit-learn, boosted trees)")
+    ] = False,
 ) -> None:
     """Turn a trained model of any framework into ONNX, checked against the framework.
 
@@ -44,6 +47,7 @@ def convert(
         "opset": opset,
         "task": task,
         "trust_source": trust_source,
+        "double": double,
         "preprocessing": preparation.words(),
         **writing.arguments(),
     }

@@ -50,6 +50,7 @@ def convert_file(
     verify: bool = True,
     custom_ops: Sequence[str] = (),
     preprocessing: Mapping[str, Any] | None = None,
+    double: bool = False,
 ) -> ConvertReport:
     """Convert ``source`` and prove the result against the source framework.
 
@@ -59,7 +60,8 @@ def convert_file(
     ``model`` is "package.module:function" that builds the torch module (its code is run);
     ``input_shape`` as in :mod:`modelkit.convert.input_shapes`; ``task`` a Hugging Face task, where
     the folder does not say it; ``trust_source`` loads files that can run code; ``preprocessing``
-    is kept in the result for the verbs that read images and texts.
+    is kept in the result for the verbs that read images and texts; ``double`` computes in float64
+    (models of tables).
 
     Raises:
         CheckFailed: every route failed or computes something else; nothing was written.
@@ -68,7 +70,13 @@ def convert_file(
     use_custom_ops(custom_ops)
     target = Path(output) if output else _beside(source)
     options = Options(
-        model, tuple(input_shape or ()), opset, task, trust_source, 0, preprocessing or {}
+        model,
+        tuple(input_shape or ()),
+        opset,
+        task,
+        trust_source,
+        preprocessing=preprocessing or {},
+        double=double,
     )
     recipe = _recipe(options)
     digest = source_digest(source, model)
@@ -106,6 +114,7 @@ def _recipe(options: Options) -> dict[str, object]:
         "opset": options.opset,
         "task": options.task,
         "preprocessing": dict(options.preprocessing),
+        "double": options.double,
     }
 
 
@@ -116,27 +125,32 @@ def _opened(source: str, options: Options) -> tuple[Source, str]:
     else:
         found = format_of(Path(source))
     row = FRAMEWORKS[found.format]
+    if "pickle" in found.format and not options.trust_source:
+        raise _untrusted(source, row, found)
     if not row.module:
-        raise _no_route(source, row, found, options)
+        raise _no_route(source, row, found)
     progress.step(f"loading {row.name}")
     try:
         module = importlib.import_module(row.module)
     except ModuleNotFoundError as missing:
-        if missing.name in (row.needs, "torch", "safetensors"):
+        if not (missing.name or "modelkit").startswith("modelkit"):
             raise MissingExtra(f"converting {row.name}", row.extra) from None
         raise
     opened: Source = module.open_model(path, found.format, options)
     return opened, found.seen
 
 
-def _no_route(source: str, row: Framework, found: Detected, options: Options) -> Exception:
-    if "pickle" in found.format and not options.trust_source:
-        return BadInput(
-            f"{safe(source)} is a {row.name}, which runs code when it is loaded",
-            cause=f"recognised by: {found.seen}",
-            hint="save torch weights as safetensors, or a scikit-learn model with skops",
-            code="untrusted",
-        )
+def _untrusted(source: str, row: Framework, found: Detected) -> BadInput:
+    return BadInput(
+        f"{safe(source)} is a {row.name}, which runs code when it is loaded",
+        cause=f"recognised by: {found.seen}",
+        hint="save torch weights as safetensors, or a scikit-learn model with skops;"
+        " if you trust it, add --trust-source",
+        code="untrusted",
+    )
+
+
+def _no_route(source: str, row: Framework, found: Detected) -> Unsupported:
     return Unsupported(
         f"{safe(source)} is of the format {row.name}, which cannot be converted yet",
         cause=f"recognised by: {found.seen}",

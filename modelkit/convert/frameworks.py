@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 _TORCH = ("modelkit.convert.from_torch", "torch", "torch")
 _HF = ("modelkit.convert.from_transformers", "transformers", "hf")
+_SKLEARN = ("modelkit.convert.from_sklearn", "sklearn", "sklearn")
 _ST = ("modelkit.convert.from_sentence_transformers", "transformers", "hf")
 
 
@@ -36,12 +37,12 @@ FRAMEWORKS: dict[str, Framework] = {
     "tflite": Framework("TensorFlow Lite", "TFL3 at byte 4"),
     "keras": Framework("Keras 3", "config.json and metadata.json in a zip archive"),
     "keras-h5": Framework("Keras HDF5", "the HDF5 signature"),
-    "sklearn-pickle": Framework("scikit-learn pickle", "the modules its pickle names"),
+    "sklearn-pickle": Framework("scikit-learn pickle", "the modules its pickle names", *_SKLEARN),
     "xgboost-pickle": Framework("XGBoost pickle", "the modules its pickle names"),
     "lightgbm-pickle": Framework("LightGBM pickle", "the modules its pickle names"),
     "catboost-pickle": Framework("CatBoost pickle", "the modules its pickle names"),
-    "pickle": Framework("Python pickle", "its first opcode, also compressed"),
-    "skops": Framework("scikit-learn (skops)", "schema.json in a zip archive"),
+    "pickle": Framework("Python pickle", "its first opcode, also compressed", *_SKLEARN),
+    "skops": Framework("scikit-learn (skops)", "schema.json in a zip archive", *_SKLEARN),
     "xgboost": Framework("XGBoost", "the learner key, as JSON or UBJSON"),
     "lightgbm": Framework("LightGBM", "tree and version, as text"),
     "catboost": Framework("CatBoost", "CBM1 or features_info"),

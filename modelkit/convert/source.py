@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelkit.model import InputSpec, Model
-from modelkit.runtime.session import Run
+from modelkit.runtime.session import Feeds, Run
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Options:
         trust_source: files that run code while loading are loaded.
         threads: of the framework; 0 leaves its default.
         preprocessing: words of ``runtime.data.settings``, kept in the result.
+        double: compute in float64, where a format can.
     """
 
     model: str | None = None
@@ -30,6 +31,7 @@ class Options:
     trust_source: bool = False
     threads: int = 0
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    double: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Route:
     """One way to ONNX: ``export`` gives a model or raises a ModelkitError saying why not.
 
     ``inputs`` replaces the source's where this way gives less (fixed axes); ``note`` then says so.
+    ``remarks`` looks at the finished model for what its user should know.
     """
 
     name: str
     export: Callable[[], Model]
     inputs: tuple[InputSpec, ...] | None = None
     note: str = ""
+    remarks: Callable[[Model], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Source:
         reference: runs the framework itself, eagerly, on arrays; None for ONNX.
         routes: ways to ONNX, best first.
         files: to be copied beside the result (tokenizer, labels).
+        trials: inputs to compare on, where the source knows better ones than generated.
+        advice: what to type when the numbers differ.
     """
 
     framework: str
@@ -61,3 +67,5 @@ class Source:
     routes: Sequence[Route]
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    trials: tuple[Feeds, ...] = ()
+    advice: str = ""
