@@ -5,6 +5,7 @@ Probabilities are one matrix, never a list of dictionaries (zipmap).  Numbers ar
 for and said.
 """
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from skl2onnx.common.data_types import (
 from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from modelkit.convert.sklearn_boosters import booster_splits, library_of, use_own_boosters
 from modelkit.convert.sklearn_files import read_model
 from modelkit.convert.sklearn_inputs import splits_of, steps, table_of, words_of
 from modelkit.convert.sklearn_trees import use_own_trees
@@ -54,11 +56,22 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
     """
     assert path is not None
     model, notes = read_model(path, name, trust=options.trust_source)
+    library = library_of(model)
+    if library in ("xgboost", "lightgbm", "catboost"):
+        return _boosted_source(model, library, options)
     if not isinstance(model, BaseEstimator):
         raise BadInput(
             f"{safe(str(path))} holds {safe(type(model).__name__)}, no scikit-learn estimator"
         )
     return source_of(model, options, notes)
+
+
+def _boosted_source(model: Any, library: str, options: Options) -> Source:
+    """An estimator, or a bare booster, of a library of boosted trees."""
+    module = importlib.import_module(f"modelkit.convert.from_{library}")
+    opener = "booster_source" if type(model).__name__ == "Booster" else "estimator_source"
+    found: Source = getattr(module, opener)(model, options)
+    return found
 
 
 def source_of(model: Any, options: Options, notes: tuple[str, ...] = ()) -> Source:
@@ -163,6 +176,7 @@ def _exported(
             # The default asks for a locale that small machines do not have.
             settings[id(part)] = {"locale": "C"}
     use_own_trees()
+    use_own_boosters(_parts(model))
     for part in _parts(model):
         if hasattr(part, "flatten_transform"):
             # Of transform(), which is not converted; skl2onnx refuses it.
@@ -284,7 +298,7 @@ def _edge_rows(model: Any, table: Table) -> np.ndarray | None:
         return None
     *before, last = steps(model)
     count = getattr(last, "n_features_in_", len(table.columns))
-    splits = splits_of(last, int(count))
+    splits = splits_of(last, int(count)) or booster_splits(last, int(count))
     if splits is None:
         return None
     rows = on_splits(splits, table.double or bool(before))

@@ -38,7 +38,7 @@ _HIST = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 _originals: dict[str, Callable[..., None]] = {}
 
 
-class _Container:
+class Container:
     """skl2onnx's list of nodes as :class:`Nodes`."""
 
     def __init__(self, scope: Any, container: Any) -> None:
@@ -101,12 +101,12 @@ def _writer(alias: str) -> Callable[..., None]:
         if forest is None:
             _originals[alias](scope, operator, container)
         else:
-            _write(_Container(scope, container), operator, model, forest)
+            _write(Container(scope, container), operator, model, forest)
 
     return write
 
 
-def _write(nodes: _Container, operator: Any, model: Any, forest: Forest) -> None:
+def _write(nodes: Container, operator: Any, model: Any, forest: Forest) -> None:
     given = operator.inputs[0]
     double = isinstance(given.type, DoubleTensorType)
     x = given.full_name
@@ -149,7 +149,7 @@ def _classified(
 
 
 def _write_isolation(
-    nodes: _Container, model: Any, raw: str, outputs: list[str], kind: type[np.floating]
+    nodes: Container, model: Any, raw: str, outputs: list[str], kind: type[np.floating]
 ) -> None:
     """Depth sums to scores: -2 ** (-depth / expected) - offset; negative is an outlier."""
     expected = len(model.estimators_) * _average_path_length(np.array([model._max_samples]))

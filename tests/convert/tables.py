@@ -46,6 +46,40 @@ def holes() -> Data:
     return np.where(gone, np.nan, values), target
 
 
+def zeros() -> Data:
+    """Numbers, a fifth of which are zero."""
+    values, target = numbers()
+    return np.where(np.random.default_rng(0).random(values.shape) < 0.2, 0, values), target
+
+
+def constant() -> Data:
+    values, target = numbers()
+    return values, np.full_like(target, 3)
+
+
+def pairs() -> Data:
+    """Two numbers to predict."""
+    values, target = numbers()
+    return values, np.stack([target, -2 * target], axis=1)
+
+
+def named_classes() -> Data:
+    values, target = classes()
+    return values, np.array(["setosa", "versicolor", "virginica"])[target]
+
+
+def codes() -> Data:
+    """The first column is one of forty categories."""
+    random = np.random.default_rng(0)
+    values = np.column_stack([random.integers(0, 40, 500), random.random((500, 3))])
+    return values, (values[:, 0] % 3 + values[:, 1] > 1).astype(int)
+
+
+def coded_holes() -> Data:
+    values, target = codes()
+    return np.where(np.random.default_rng(1).random(values.shape) < 0.1, np.nan, values), target
+
+
 def passengers() -> tuple[pd.DataFrame, np.ndarray]:
     """A table of numbers with gaps, strings and codes."""
     random = np.random.default_rng(0)
