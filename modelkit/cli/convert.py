@@ -9,6 +9,12 @@ from modelkit.cli.execute import execute
 from modelkit.cli.groups import Manner, Preparation, Writing
 
 
+def _list(wanted: bool) -> None:
+    if wanted:
+        execute("formats", {}, Manner())
+        raise typer.Exit
+
+
 def convert(
     source: options.Source,
     writing: Writing,
@@ -30,6 +36,10 @@ def convert(
     trust_source: Annotated[
         bool,
         typer.Option("--trust-source", help="Load a file that can run code (pickle and kin)"),
+    ] = False,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", is_eager=True, callback=_list, help="List the source formats"),
     ] = False,
     double: Annotated[
         bool, typer.Option("--double", help="Compute in float64 (scikit-learn, boosted trees)")

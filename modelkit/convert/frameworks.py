@@ -1,6 +1,9 @@
 """The support table: every format that is recognised, and the file that converts it."""
 
+from importlib import metadata
 from typing import NamedTuple
+
+from modelkit.reports import FormatsReport, SourceFormat
 
 _TORCH = ("modelkit.convert.from_torch", "torch", "torch")
 _HF = ("modelkit.convert.from_transformers", "transformers", "hf")
@@ -76,6 +79,30 @@ FRAMEWORKS: dict[str, Framework] = {
     "executorch": Framework("ExecuTorch program", "ET12 at byte 4"),
 }
 """Format to its row; a row without a module is recognised and refused by name."""
+
+
+# Import name to the distribution that holds it, where they differ.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "libsvm": "libsvm-official", "paddle": "paddlepaddle"}
+
+
+def list_formats() -> FormatsReport:
+    """The table with the versions that are installed here."""
+    return FormatsReport(
+        tuple(
+            SourceFormat(row.name, row.detects, bool(row.module), _library(row.needs), row.extra)
+            for row in FRAMEWORKS.values()
+        )
+    )
+
+
+def _library(name: str) -> str:
+    if not name:
+        return ""
+    distribution = _DISTRIBUTIONS.get(name, name)
+    try:
+        return f"{distribution} {metadata.version(distribution)}"
+    except metadata.PackageNotFoundError:
+        return f"{distribution}, not installed"
 
 
 def convertible() -> str:

@@ -81,6 +81,15 @@ def test_optimize_lists_its_rewrites_and_shows_what_they_did(path: Path) -> None
     assert "operator" in done.stderr
 
 
+def test_convert_lists_the_formats_it_knows() -> None:
+    done = modelkit("convert", "--list")
+    assert done.returncode == 0, done.stderr
+    assert "onnx" in done.stdout.lower() and "GGUF" in done.stdout
+    line = next(line for line in done.stdout.splitlines() if "torch.export program" in line)
+    assert "torch 2." in line
+    assert "not convertible" in done.stdout
+
+
 def test_json_is_the_only_thing_on_stdout(path: Path) -> None:
     for command in (
         ("optimize", path, "--no-measure", "--json"),
