@@ -43,16 +43,25 @@ class Draft:
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node of one output and return its name."""
+        return self.add_several(op, 1, *inputs, domain=domain, **attributes)[0]
+
+    def add_several(
+        self, op: str, count: int, *inputs: str, domain: str = "", **attributes: Any
+    ) -> list[str]:
+        """Add a node of ``count`` outputs and return their names."""
         attributes = {
             key: ir.tensor(value) if isinstance(value, np.ndarray) else value
             for key, value in attributes.items()
         }
-        node = ir.node(op, [self._values[name] for name in inputs], attributes, domain=domain)
-        name = f"{op}_{len(self._nodes)}"
-        node.outputs[0].name = name
+        given = [self._values[name] for name in inputs]
+        node = ir.node(op, given, attributes, domain=domain, num_outputs=count)
+        names = []
+        for index, value in enumerate(node.outputs):
+            value.name = f"{op}_{len(self._nodes)}" + (f"_{index}" if index else "")
+            self._values[value.name] = value
+            names.append(value.name)
         self._nodes.append(node)
-        self._values[name] = node.outputs[0]
-        return name
+        return names
 
     def constant(self, array: np.ndarray) -> str:
         """Add an initializer and return its name; objects are strings."""

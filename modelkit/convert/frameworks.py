@@ -63,7 +63,7 @@ FRAMEWORKS: dict[str, Framework] = {
     "catboost": Framework(
         "CatBoost", "CBM1 or features_info", "modelkit.convert.from_catboost", "catboost", "boost"
     ),
-    "libsvm": Framework("LibSVM", "svm_type"),
+    "libsvm": Framework("LibSVM", "svm_type", "modelkit.convert.from_libsvm", "libsvm", "svm"),
     "spark": Framework("Spark ML", "metadata/part-* of org.apache.spark.ml"),
     "paddle": Framework("PaddlePaddle", "*.pdiparams, pir JSON or ProgramDesc"),
     "coreml": Framework("Core ML", "its fields, or Manifest.json and Data/"),
