@@ -41,6 +41,10 @@ def convert(
         bool,
         typer.Option("--list", is_eager=True, callback=_list, help="List the source formats"),
     ] = False,
+    inputs: Annotated[
+        str, typer.Option(help="Where to cut a TensorFlow graph, as x,y:0; found when left out")
+    ] = "",
+    outputs: Annotated[str, typer.Option(help="Likewise its ends, as logits,probabilities")] = "",
     double: Annotated[
         bool, typer.Option("--double", help="Compute in float64 (scikit-learn, boosted trees)")
     ] = False,
@@ -58,6 +62,8 @@ def convert(
         "task": task,
         "trust_source": trust_source,
         "double": double,
+        "inputs": [name for name in inputs.split(",") if name],
+        "outputs": [name for name in outputs.split(",") if name],
         "preprocessing": preparation.words(),
         **writing.arguments(),
     }

@@ -51,6 +51,8 @@ def convert_file(
     custom_ops: Sequence[str] = (),
     preprocessing: Mapping[str, Any] | None = None,
     double: bool = False,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
 ) -> ConvertReport:
     """Convert ``source`` and prove the result against the source framework.
 
@@ -61,7 +63,7 @@ def convert_file(
     ``input_shape`` as in :mod:`modelkit.convert.input_shapes`; ``task`` a Hugging Face task, where
     the folder does not say it; ``trust_source`` loads files that can run code; ``preprocessing``
     is kept in the result for the verbs that read images and texts; ``double`` computes in float64
-    (models of tables).
+    (models of tables); ``inputs`` and ``outputs`` are the nodes to cut a TensorFlow graph at.
 
     Raises:
         CheckFailed: every route failed or computes something else; nothing was written.
@@ -77,6 +79,8 @@ def convert_file(
         trust_source,
         preprocessing=preprocessing or {},
         double=double,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
     )
     recipe = _recipe(options)
     digest = source_digest(source, model)
@@ -115,6 +119,8 @@ def _recipe(options: Options) -> dict[str, object]:
         "task": options.task,
         "preprocessing": dict(options.preprocessing),
         "double": options.double,
+        "inputs": list(options.inputs),
+        "outputs": list(options.outputs),
     }
 
 

@@ -53,7 +53,7 @@ def first_right(
                 model,
                 target,
                 terms,
-                step="convert",
+                step=loaded.step,
                 source=Path(source) if loaded.reference is None else None,
                 reference=loaded.reference,
                 specs=route.inputs or loaded.inputs,

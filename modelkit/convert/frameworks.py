@@ -8,6 +8,8 @@ from modelkit.reports import FormatsReport, SourceFormat
 _TORCH = ("modelkit.convert.from_torch", "torch", "torch")
 _HF = ("modelkit.convert.from_transformers", "transformers", "hf")
 _SKLEARN = ("modelkit.convert.from_sklearn", "sklearn", "sklearn")
+_TF = ("modelkit.convert.from_tensorflow", "tensorflow", "tf")
+_KERAS = ("modelkit.convert.from_keras", "keras", "tf")
 _ST = ("modelkit.convert.from_sentence_transformers", "transformers", "hf")
 
 
@@ -34,12 +36,12 @@ FRAMEWORKS: dict[str, Framework] = {
     "safetensors": Framework("safetensors", "its header", *_TORCH),
     "torchscript": Framework("TorchScript", "code/ and data.pkl in a zip archive", *_TORCH),
     "pt2": Framework("torch.export program", "models/model.json in a zip archive", *_TORCH),
-    "saved-model": Framework("TensorFlow SavedModel", "saved_model.pb"),
-    "frozen-graph": Framework("TensorFlow GraphDef", "its node messages"),
-    "meta-graph": Framework("TensorFlow 1 checkpoint", "its MetaGraphDef fields"),
-    "tflite": Framework("TensorFlow Lite", "TFL3 at byte 4"),
-    "keras": Framework("Keras 3", "config.json and metadata.json in a zip archive"),
-    "keras-h5": Framework("Keras HDF5", "the HDF5 signature"),
+    "saved-model": Framework("TensorFlow SavedModel", "saved_model.pb", *_TF),
+    "frozen-graph": Framework("TensorFlow GraphDef", "its node messages", *_TF),
+    "meta-graph": Framework("TensorFlow 1 checkpoint", "its MetaGraphDef fields", *_TF),
+    "tflite": Framework("TensorFlow Lite", "TFL3 at byte 4", *_TF),
+    "keras": Framework("Keras 3", "config.json and metadata.json in a zip archive", *_KERAS),
+    "keras-h5": Framework("Keras HDF5", "the HDF5 signature", *_KERAS),
     "sklearn-pickle": Framework("scikit-learn pickle", "the modules its pickle names", *_SKLEARN),
     "xgboost-pickle": Framework("XGBoost pickle", "the modules its pickle names", *_SKLEARN),
     "lightgbm-pickle": Framework("LightGBM pickle", "the modules its pickle names", *_SKLEARN),

@@ -22,6 +22,7 @@ class Options:
         threads: of the framework; 0 leaves its default.
         preprocessing: words of ``runtime.data.settings``, kept in the result.
         double: compute in float64, where a format can.
+        inputs, outputs: names of the nodes a graph begins and ends at, where a format can be cut.
     """
 
     model: str | None = None
@@ -32,6 +33,8 @@ class Options:
     threads: int = 0
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     double: bool = False
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Source:
         files: to be copied beside the result (tokenizer, labels).
         trials: inputs to compare on, where the source knows better ones than generated.
         advice: what to type when the numbers differ.
+        step: the row of ``runtime.compare.TOLERANCES`` that the result has to meet.
     """
 
     framework: str
@@ -69,3 +73,4 @@ class Source:
     notes: tuple[str, ...] = ()
     trials: tuple[Feeds, ...] = ()
     advice: str = ""
+    step: str = "convert"
