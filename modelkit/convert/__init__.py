@@ -1,21 +1,25 @@
 """``convert``: any framework to ONNX, proven against the framework."""
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from onnx_ir import Value
 
 from modelkit import progress
+from modelkit.convert.applicable import refuse_without_effect
 from modelkit.convert.archives import Detected
 from modelkit.convert.attempts import first_right
+from modelkit.convert.axes import with_axes
 from modelkit.convert.companions import copy_beside
 from modelkit.convert.detect import format_of
 from modelkit.convert.digest import source_digest
 from modelkit.convert.frameworks import FRAMEWORKS, Framework, convertible
-from modelkit.convert.source import Options, Route, Source
+from modelkit.convert.renaming import renamed
+from modelkit.convert.sample_file import with_sample
+from modelkit.convert.source import Options, Route, Source, options_of
 from modelkit.deliver import Terms, up_to_date
 from modelkit.errors import BadInput, MissingExtra, Unsupported, UsageError
 from modelkit.model import check_target, facts, load
@@ -39,57 +43,41 @@ def convert_file(
     source: str,
     output: str | None = None,
     *,
-    model: str | None = None,
-    input_shape: Sequence[str] | None = None,
-    opset: int | None = None,
-    task: str | None = None,
-    trust_source: bool = False,
     seed: int = 0,
     force: bool = False,
     dry_run: bool = False,
     verify: bool = True,
     custom_ops: Sequence[str] = (),
-    preprocessing: Mapping[str, Any] | None = None,
-    double: bool = False,
-    inputs: Sequence[str] = (),
-    outputs: Sequence[str] = (),
+    **said: Any,
 ) -> ConvertReport:
     """Convert ``source`` and prove the result against the source framework.
 
     Routes are tried in order; the first whose result passes the parity check, at shapes other
     than the one exported with, is written to ``output`` (default: beside the source).
 
-    ``model`` is "package.module:function" that builds the torch module (its code is run);
-    ``input_shape`` as in :mod:`modelkit.convert.input_shapes`; ``task`` a Hugging Face task, where
-    the folder does not say it; ``trust_source`` loads files that can run code; ``preprocessing``
-    is kept in the result for the verbs that read images and texts; ``double`` computes in float64
-    (models of tables); ``inputs`` and ``outputs`` are the nodes to cut a TensorFlow graph at.
+    ``said`` are fields of :class:`modelkit.convert.source.Options`: what the user knows of the
+    source and wants of the result.
 
     Raises:
         CheckFailed: every route failed or computes something else; nothing was written.
         BadInput, Unsupported, MissingExtra, UsageError, CannotWrite: with what to do next.
     """
+    options = options_of(said)
+    if options.dtype not in ("float32", "float16", "source"):
+        raise UsageError(
+            f"there are no weights in {safe(options.dtype)}", hint="float32, float16 or source"
+        )
     use_custom_ops(custom_ops)
     target = Path(output) if output else _beside(source)
-    options = Options(
-        model,
-        tuple(input_shape or ()),
-        opset,
-        task,
-        trust_source,
-        preprocessing=preprocessing or {},
-        double=double,
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-    )
     recipe = _recipe(options)
-    digest = source_digest(source, model)
-    code = model is not None or not Path(source).exists()
+    digest = source_digest(source, options.model)
+    code = options.model is not None or not Path(source).exists()
     if verify and not dry_run and not code and up_to_date(target, "convert", recipe, digest):
         return _already(source, target)
     if not dry_run:
         check_target(target, force=force)
     loaded, seen = _opened(source, options)
+    loaded = with_sample(renamed(with_axes(loaded, options), options), options)
     terms = Terms(force=force, verify=verify, measure=False, dry_run=dry_run, seed=seed)
     delivery, result, attempts, lost = first_right(
         loaded, source, target, terms, recipe=recipe, digest=digest, options=options
@@ -112,16 +100,10 @@ def convert_file(
 
 def _recipe(options: Options) -> dict[str, object]:
     """What decides the bytes of the result, for its provenance."""
-    return {
-        "model": options.model,
-        "input_shape": list(options.input_shape),
-        "opset": options.opset,
-        "task": options.task,
-        "preprocessing": dict(options.preprocessing),
-        "double": options.double,
-        "inputs": list(options.inputs),
-        "outputs": list(options.outputs),
-    }
+    fields = asdict(options)
+    for name in ("threads", "trust_source", "sample"):
+        del fields[name]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 def _opened(source: str, options: Options) -> tuple[Source, str]:
@@ -135,6 +117,7 @@ def _opened(source: str, options: Options) -> tuple[Source, str]:
         raise _untrusted(source, row, found)
     if not row.module:
         raise _no_route(source, row, found)
+    refuse_without_effect(options, row)
     progress.step(f"loading {row.name}")
     try:
         module = importlib.import_module(row.module)

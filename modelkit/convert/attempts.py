@@ -75,7 +75,7 @@ def _proposal(loaded: Source, terms: Terms) -> Proposal | None:
     if not loaded.trials:
         return None
     trials = tuple((feeds, terms.seed + number) for number, feeds in enumerate(loaded.trials))
-    return Proposal(trials, "ranges in the model")
+    return Proposal(trials, loaded.origin)
 
 
 def _exported(route: Route, loaded: Source, opset: int | None) -> Model:

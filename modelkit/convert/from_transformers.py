@@ -14,6 +14,7 @@ from modelkit.convert.companions import found_in
 from modelkit.convert.detect import read_json
 from modelkit.convert.export_torch import reference, routes
 from modelkit.convert.hf_folder import example, input_names, input_specs, pretrained
+from modelkit.convert.precision import Halved, half_wanted, notes_on
 from modelkit.convert.source import Options, Source
 from modelkit.errors import Unsupported, UsageError
 from modelkit.safe import safe
@@ -91,12 +92,17 @@ def wrapped(
     specs = input_specs(names, config)
     generator = torch.Generator().manual_seed(0)
     samples = [example(spec, generator) for spec in specs]
+    kind = str(config.get("dtype") or config.get("torch_dtype") or "")
+    source = kind if kind in ("float16", "bfloat16") else ""
+    half = half_wanted(options, source)
     return Source(
         title,
         reference(module, specs, outputs),
         specs,
-        routes(module, specs, outputs, samples, options.opset),
+        routes(Halved(module) if half else module, specs, outputs, samples, options.opset),
         found_in(*folders),
+        notes=notes_on(options, source),
+        step="fp16" if half else "convert",
     )
 
 

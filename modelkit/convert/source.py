@@ -22,6 +22,11 @@ class Options:
         threads: of the framework; 0 leaves its default.
         preprocessing: words of ``runtime.data.settings``, kept in the result.
         double: compute in float64, where a format can.
+        dynamic_axes: texts of :func:`modelkit.convert.axes.parse_axes`.
+        static: no axis is dynamic.
+        dtype: of the weights: "float32", "float16", or "source" for what the file has.
+        sample: a .npz file of inputs to compare on.
+        rename, output_names: see :mod:`modelkit.convert.renaming`.
         inputs, outputs: names of the nodes a graph begins and ends at, where a format can be cut.
     """
 
@@ -35,6 +40,19 @@ class Options:
     double: bool = False
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    dynamic_axes: tuple[str, ...] = ()
+    static: bool = False
+    dtype: str = "float32"
+    sample: str = ""
+    rename: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+
+
+def options_of(said: Mapping[str, Any]) -> Options:
+    """Options from JSON values: lists become tuples, and None the default."""
+    known = {key: value for key, value in said.items() if value is not None}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+    return Options(**fields)
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,7 @@ class Source:
         routes: ways to ONNX, best first.
         files: to be copied beside the result (tokenizer, labels).
         trials: inputs to compare on, where the source knows better ones than generated.
+        origin: where the trials come from, for the report.
         advice: what to type when the numbers differ.
         step: the row of ``runtime.compare.TOLERANCES`` that the result has to meet.
     """
@@ -72,5 +91,6 @@ class Source:
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     trials: tuple[Feeds, ...] = ()
+    origin: str = "ranges in the model"
     advice: str = ""
     step: str = "convert"
