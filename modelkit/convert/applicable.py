@@ -9,8 +9,8 @@ _KNOWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "double": ("--double", ("sklearn", "boost", "svm")),
     "inputs": ("--inputs", ("tf",)),
     "outputs": ("--outputs", ("tf",)),
-    "dtype": ("--dtype", ("torch", "hf")),
-    "task": ("--task", ("hf", "tf")),
+    "dtype": ("--dtype", ("torch", "hf", "peft")),
+    "task": ("--task", ("hf", "tf", "peft")),
 }
 
 

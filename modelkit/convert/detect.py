@@ -98,6 +98,8 @@ def _folder(path: Path) -> Detected:
         return Detected("saved-model", "saved_model.pb in the folder")
     if (path / "modules.json").is_file():
         return Detected("sentence-transformers", "modules.json in the folder")
+    if (path / "adapter_config.json").is_file():
+        return Detected("peft", "adapter_config.json in the folder")
     config = path / "config.json"
     if config.is_file() and {"architectures", "model_type"} & set(read_json(config)):
         return Detected("transformers", "config.json with a model_type")
@@ -128,9 +130,7 @@ def _unknown_folder(path: Path) -> BadInput:
     held = ", ".join(safe(entry.name, 40) for entry in entries[:8]) or "nothing"
     models = [entry for entry in entries if entry.suffix == ".onnx"]
     hint = f"convertible are: {convertible()}"
-    if (path / "adapter_config.json").is_file():
-        hint = "this is a PEFT adapter: merge it into its base model first"
-    elif models:
+    if models:
         hint = f"name the file: {safe(str(models[0]))}"
     return BadInput(
         f"the folder {safe(str(path))} holds no model that is known",

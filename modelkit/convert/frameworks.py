@@ -10,6 +10,7 @@ _HF = ("modelkit.convert.from_transformers", "transformers", "hf")
 _SKLEARN = ("modelkit.convert.from_sklearn", "sklearn", "sklearn")
 _TF = ("modelkit.convert.from_tensorflow", "tensorflow", "tf")
 _KERAS = ("modelkit.convert.from_keras", "keras", "tf")
+_PEFT = ("modelkit.convert.from_peft", "peft", "peft")
 _ST = ("modelkit.convert.from_sentence_transformers", "transformers", "hf")
 
 
@@ -31,6 +32,7 @@ FRAMEWORKS: dict[str, Framework] = {
     "onnx": Framework("ONNX", "ir_version, graph and opset_import", "modelkit.convert.from_onnx"),
     "sentence-transformers": Framework("sentence-transformers folder", "modules.json", *_ST),
     "transformers": Framework("Hugging Face folder", "config.json with a model_type", *_HF),
+    "peft": Framework("PEFT adapter", "adapter_config.json", *_PEFT),
     "torch": Framework("PyTorch", "data.pkl in a zip archive", *_TORCH),
     "torch-legacy": Framework("PyTorch before 1.6", "the magic number of torch.save", *_TORCH),
     "safetensors": Framework("safetensors", "its header", *_TORCH),

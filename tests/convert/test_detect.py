@@ -83,6 +83,7 @@ FILES: list[tuple[str, bytes, str]] = [
 ]
 
 FOLDERS: list[tuple[str, dict[str, bytes]]] = [
+    ("peft", {"adapter_config.json": b"{}"}),
     ("saved-model", {"saved_model.pb": b"x"}),
     ("sentence-transformers", {"modules.json": b"[]", "config.json": b'{"model_type": "bert"}'}),
     ("transformers", {"config.json": b'{"model_type": "bert"}'}),
@@ -171,8 +172,6 @@ def test_an_unknown_folder_lists_what_it_has(tmp_path: Path) -> None:
     assert "notes.txt" in refusal(tmp_path).cause
     (tmp_path / "model.onnx").write_bytes(b"x")
     assert "model.onnx" in refusal(tmp_path).hint
-    (tmp_path / "adapter_config.json").write_text("{}")
-    assert "merge" in refusal(tmp_path).hint
 
 
 def test_read_json_refuses_what_is_no_configuration(tmp_path: Path) -> None:
