@@ -28,6 +28,7 @@ from modelkit.runtime.session import use_custom_ops
 from modelkit.safe import safe
 
 _FACTORY = Detected("torch", "module:function")
+_FUNCTION = Detected("jax", "jax:module:function")
 
 
 def open_source(source: str | Path, *, threads: int = 0, options: Options | None = None) -> Source:
@@ -108,7 +109,10 @@ def _recipe(options: Options) -> dict[str, object]:
 
 def _opened(source: str, options: Options) -> tuple[Source, str]:
     path: Path | None = Path(source)
-    if ":" in source and not Path(source).exists():
+    if source.startswith("jax:") and not Path(source).exists():
+        path, found = None, _FUNCTION
+        options = replace(options, model=source.removeprefix("jax:"))
+    elif ":" in source and not Path(source).exists():
         path, found, options = None, _FACTORY, replace(options, model=source)
     else:
         found = format_of(Path(source))

@@ -59,6 +59,9 @@ def format_of(path: Path) -> Detected:
     for magic, offset, name, seen in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return Detected(name, seen)
+    if path.suffix == ".pdiparams":
+        # Weights without a mark of their own; the program beside them says the rest.
+        return Detected("paddle", "its name")
     if head.startswith(b"PK\x03\x04"):
         return in_archive(path)
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") <= min(size, _LARGEST_HEADER):

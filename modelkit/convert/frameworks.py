@@ -11,6 +11,8 @@ _SKLEARN = ("modelkit.convert.from_sklearn", "sklearn", "sklearn")
 _TF = ("modelkit.convert.from_tensorflow", "tensorflow", "tf")
 _KERAS = ("modelkit.convert.from_keras", "keras", "tf")
 _PEFT = ("modelkit.convert.from_peft", "peft", "peft")
+_PADDLE = ("modelkit.convert.from_paddle", "paddle", "paddle")
+_JAX = ("modelkit.convert.from_jax", "jax", "jax")
 _ST = ("modelkit.convert.from_sentence_transformers", "transformers", "hf")
 
 
@@ -69,14 +71,15 @@ FRAMEWORKS: dict[str, Framework] = {
     ),
     "libsvm": Framework("LibSVM", "svm_type", "modelkit.convert.from_libsvm", "libsvm", "svm"),
     "spark": Framework("Spark ML", "metadata/part-* of org.apache.spark.ml"),
-    "paddle": Framework("PaddlePaddle", "*.pdiparams, pir JSON or ProgramDesc"),
+    "paddle": Framework("PaddlePaddle", "*.pdiparams, pir JSON or ProgramDesc", *_PADDLE),
     "coreml": Framework("Core ML", "its fields, or Manifest.json and Data/"),
     "mxnet": Framework("MXNet", "*-symbol.json or the magic number of *.params"),
     "mindir": Framework("MindSpore MindIR", "MindSpore in its first bytes"),
     "cntk": Framework("CNTK v2", "its first bytes"),
     "caffe": Framework("Caffe", "layer messages, or prototxt"),
     "caffe2": Framework("Caffe2", "operator messages, or init_net.pb and predict_net.pb"),
-    "flax": Framework("JAX/Flax parameters", "msgpack with params"),
+    "jax": Framework("JAX function", "jax:module:function", *_JAX),
+    "flax": Framework("JAX/Flax parameters", "msgpack with params", *_JAX),
     "arrays": Framework("arrays without a model (.npz; Chainer)", "only .npy in a zip archive"),
     "gguf": Framework("GGUF", "its first bytes"),
     "ort": Framework("ONNX Runtime's own format", "ORTM at byte 4"),

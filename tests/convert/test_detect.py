@@ -119,7 +119,8 @@ def test_each_folder_format_is_known_by_its_files(
 
 def test_every_row_of_the_table_is_detected_by_a_test() -> None:
     tested = {name for name, _, _ in FILES} | {name for name, _ in FOLDERS}
-    assert tested == set(FRAMEWORKS)
+    # A function has no file to look at.
+    assert tested == set(FRAMEWORKS) - {"jax"}
 
 
 def refusal(path: Path) -> BadInput:
