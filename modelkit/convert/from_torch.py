@@ -42,6 +42,16 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
         torch.set_num_threads(options.threads)
     if name == "pt2" and path is not None:
         return open_program(path, options)
+    clip = _clip_weights(path, name, options)
+    if clip:
+        from modelkit.convert.from_transformers import of_part
+        from modelkit.convert.openai_clip import part_of
+
+        short = short_dtype(clip.values())
+        part = part_of(clip, options.task)
+        return of_part(part, {"dtype": short}, f"OpenAI CLIP ({options.task})", options, ())
+    if options.task is not None:
+        raise UsageError("--task means nothing for these weights", code="without-effect")
     module, source = _module(path, name, options)
     asked = _asked(module, options)
     specs = tuple(_bounded(one.spec, module) for one in asked)
@@ -55,6 +65,22 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
         notes=notes_on(options, source),
         step="fp16" if half else "convert",
     )
+
+
+def _clip_weights(path: Path | None, name: str, options: Options) -> dict[str, torch.Tensor]:
+    """The weights of a file by whose names it is OpenAI's CLIP; empty for all others."""
+    if path is None or options.model is not None:
+        return {}
+    if name == "torchscript":
+        held = dict(torch_files.read_script(path).state_dict())
+    elif name == "safetensors":
+        held = torch_files.read_safetensors(path)
+    else:
+        found = torch_files.read_checkpoint(path, trust=options.trust_source)
+        inner = found.get("state_dict", found) if isinstance(found, dict) else {}
+        held = {str(k): v for k, v in inner.items() if isinstance(v, torch.Tensor)}
+    signs = ("token_embedding.weight", "text_projection", "ln_final.weight")
+    return held if all(sign in held for sign in signs) else {}
 
 
 def _module(path: Path | None, name: str, options: Options) -> tuple[torch.nn.Module, str]:
