@@ -13,6 +13,7 @@ _KERAS = ("modelkit.convert.from_keras", "keras", "tf")
 _PEFT = ("modelkit.convert.from_peft", "peft", "peft")
 _PADDLE = ("modelkit.convert.from_paddle", "paddle", "paddle")
 _JAX = ("modelkit.convert.from_jax", "jax", "jax")
+_SPARK = ("modelkit.convert.from_spark", "pyspark", "spark")
 _ST = ("modelkit.convert.from_sentence_transformers", "transformers", "hf")
 
 
@@ -70,7 +71,7 @@ FRAMEWORKS: dict[str, Framework] = {
         "CatBoost", "CBM1 or features_info", "modelkit.convert.from_catboost", "catboost", "boost"
     ),
     "libsvm": Framework("LibSVM", "svm_type", "modelkit.convert.from_libsvm", "libsvm", "svm"),
-    "spark": Framework("Spark ML", "metadata/part-* of org.apache.spark.ml"),
+    "spark": Framework("Spark ML", "metadata/part-* of org.apache.spark.ml", *_SPARK),
     "paddle": Framework("PaddlePaddle", "*.pdiparams, pir JSON or ProgramDesc", *_PADDLE),
     "coreml": Framework("Core ML", "its fields, or Manifest.json and Data/"),
     "mxnet": Framework("MXNet", "*-symbol.json or the magic number of *.params"),
