@@ -25,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.svm import SVC, SVR, LinearSVC
 
 from modelkit.convert import convert_file
-from modelkit.errors import BadInput, CheckFailed, Unsupported
+from modelkit.errors import BadInput, Unsupported
 from modelkit.reports import ConvertReport
 from tests.convert import tables
 from tests.models import Feeds, run
@@ -150,16 +150,6 @@ def test_splits_behind_a_scaler_are_told_and_double_cures_them(tmp_path: Path) -
     assert not report.notes
     found = run(output, {"X": values})
     np.testing.assert_allclose(found["probabilities"], model.predict_proba(values), atol=1e-6)
-
-
-def test_numbers_that_float32_cannot_hold_point_to_double(tmp_path: Path) -> None:
-    values, target = tables.numbers()
-    model = make_pipeline(StandardScaler(), LinearRegression()).fit(values + 1e4, target)
-    with pytest.raises(CheckFailed) as caught:
-        converted(model, tmp_path)
-    assert "--double" in caught.value.hint
-    report, _ = converted(model, tmp_path, double=True)
-    assert report.verification.inputs == "ranges in the model"
 
 
 def test_a_pickle_needs_trust(tmp_path: Path) -> None:
