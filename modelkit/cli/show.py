@@ -146,6 +146,17 @@ def _(report: reports.ConvertReport) -> list[RenderableType]:
 
 
 @lines.register
+def _(report: reports.FormatsReport) -> list[RenderableType]:
+    table = _table(
+        "sources of convert", "format", "recognised by", "library here", "extra", right=4
+    )
+    for each in report.formats:
+        library = each.library if each.converts else "not convertible"
+        _row(table, each.name, each.detected_by, library or "none needed", each.extra or "-")
+    return [table]
+
+
+@lines.register
 def _(report: reports.OptimizeReport) -> list[RenderableType]:
     changes = _table(f"level {report.level}, target {report.target}", "rewrite", "count")
     for change in report.changes:

@@ -1,21 +1,25 @@
 """``convert``: any framework to ONNX, proven against the framework."""
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from onnx_ir import Value
 
 from modelkit import progress
+from modelkit.convert.applicable import refuse_without_effect
 from modelkit.convert.archives import Detected
 from modelkit.convert.attempts import first_right
+from modelkit.convert.axes import with_axes
 from modelkit.convert.companions import copy_beside
 from modelkit.convert.detect import format_of
 from modelkit.convert.digest import source_digest
 from modelkit.convert.frameworks import FRAMEWORKS, Framework, convertible
-from modelkit.convert.source import Options, Route, Source
+from modelkit.convert.renaming import renamed
+from modelkit.convert.sample_file import with_sample
+from modelkit.convert.source import Options, Route, Source, options_of
 from modelkit.deliver import Terms, up_to_date
 from modelkit.errors import BadInput, MissingExtra, Unsupported, UsageError
 from modelkit.model import check_target, facts, load
@@ -24,6 +28,7 @@ from modelkit.runtime.session import use_custom_ops
 from modelkit.safe import safe
 
 _FACTORY = Detected("torch", "module:function")
+_FUNCTION = Detected("jax", "jax:module:function")
 
 
 def open_source(source: str | Path, *, threads: int = 0, options: Options | None = None) -> Source:
@@ -39,45 +44,41 @@ def convert_file(
     source: str,
     output: str | None = None,
     *,
-    model: str | None = None,
-    input_shape: Sequence[str] | None = None,
-    opset: int | None = None,
-    task: str | None = None,
-    trust_source: bool = False,
     seed: int = 0,
     force: bool = False,
     dry_run: bool = False,
     verify: bool = True,
     custom_ops: Sequence[str] = (),
-    preprocessing: Mapping[str, Any] | None = None,
+    **said: Any,
 ) -> ConvertReport:
     """Convert ``source`` and prove the result against the source framework.
 
     Routes are tried in order; the first whose result passes the parity check, at shapes other
     than the one exported with, is written to ``output`` (default: beside the source).
 
-    ``model`` is "package.module:function" that builds the torch module (its code is run);
-    ``input_shape`` as in :mod:`modelkit.convert.input_shapes`; ``task`` a Hugging Face task, where
-    the folder does not say it; ``trust_source`` loads files that can run code; ``preprocessing``
-    is kept in the result for the verbs that read images and texts.
+    ``said`` are fields of :class:`modelkit.convert.source.Options`: what the user knows of the
+    source and wants of the result.
 
     Raises:
         CheckFailed: every route failed or computes something else; nothing was written.
         BadInput, Unsupported, MissingExtra, UsageError, CannotWrite: with what to do next.
     """
+    options = options_of(said)
+    if options.dtype not in ("float32", "float16", "source"):
+        raise UsageError(
+            f"there are no weights in {safe(options.dtype)}", hint="float32, float16 or source"
+        )
     use_custom_ops(custom_ops)
     target = Path(output) if output else _beside(source)
-    options = Options(
-        model, tuple(input_shape or ()), opset, task, trust_source, 0, preprocessing or {}
-    )
     recipe = _recipe(options)
-    digest = source_digest(source, model)
-    code = model is not None or not Path(source).exists()
+    digest = source_digest(source, options.model)
+    code = options.model is not None or not Path(source).exists()
     if verify and not dry_run and not code and up_to_date(target, "convert", recipe, digest):
         return _already(source, target)
     if not dry_run:
         check_target(target, force=force)
     loaded, seen = _opened(source, options)
+    loaded = with_sample(renamed(with_axes(loaded, options), options), options)
     terms = Terms(force=force, verify=verify, measure=False, dry_run=dry_run, seed=seed)
     delivery, result, attempts, lost = first_right(
         loaded, source, target, terms, recipe=recipe, digest=digest, options=options
@@ -100,43 +101,49 @@ def convert_file(
 
 def _recipe(options: Options) -> dict[str, object]:
     """What decides the bytes of the result, for its provenance."""
-    return {
-        "model": options.model,
-        "input_shape": list(options.input_shape),
-        "opset": options.opset,
-        "task": options.task,
-        "preprocessing": dict(options.preprocessing),
-    }
+    fields = asdict(options)
+    for name in ("threads", "trust_source", "sample"):
+        del fields[name]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 def _opened(source: str, options: Options) -> tuple[Source, str]:
     path: Path | None = Path(source)
-    if ":" in source and not Path(source).exists():
+    if source.startswith("jax:") and not Path(source).exists():
+        path, found = None, _FUNCTION
+        options = replace(options, model=source.removeprefix("jax:"))
+    elif ":" in source and not Path(source).exists():
         path, found, options = None, _FACTORY, replace(options, model=source)
     else:
         found = format_of(Path(source))
     row = FRAMEWORKS[found.format]
+    if "pickle" in found.format and not options.trust_source:
+        raise _untrusted(source, row, found)
     if not row.module:
-        raise _no_route(source, row, found, options)
+        raise _no_route(source, row, found)
+    refuse_without_effect(options, row)
     progress.step(f"loading {row.name}")
     try:
         module = importlib.import_module(row.module)
     except ModuleNotFoundError as missing:
-        if missing.name in (row.needs, "torch", "safetensors"):
+        if not (missing.name or "modelkit").startswith("modelkit"):
             raise MissingExtra(f"converting {row.name}", row.extra) from None
         raise
     opened: Source = module.open_model(path, found.format, options)
     return opened, found.seen
 
 
-def _no_route(source: str, row: Framework, found: Detected, options: Options) -> Exception:
-    if "pickle" in found.format and not options.trust_source:
-        return BadInput(
-            f"{safe(source)} is a {row.name}, which runs code when it is loaded",
-            cause=f"recognised by: {found.seen}",
-            hint="save torch weights as safetensors, or a scikit-learn model with skops",
-            code="untrusted",
-        )
+def _untrusted(source: str, row: Framework, found: Detected) -> BadInput:
+    return BadInput(
+        f"{safe(source)} is a {row.name}, which runs code when it is loaded",
+        cause=f"recognised by: {found.seen}",
+        hint="save torch weights as safetensors, or a scikit-learn model with skops;"
+        " if you trust it, add --trust-source",
+        code="untrusted",
+    )
+
+
+def _no_route(source: str, row: Framework, found: Detected) -> Unsupported:
     return Unsupported(
         f"{safe(source)} is of the format {row.name}, which cannot be converted yet",
         cause=f"recognised by: {found.seen}",

@@ -11,6 +11,7 @@ from modelkit.model import Model, add_step, strip_debug, write_inputs
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.reports import Attempt
 from modelkit.runtime.data.settings import keep_settings
+from modelkit.runtime.feeds import Proposal
 from modelkit.safe import safe
 
 # A parity failure says more about a model than an exporter's refusal.
@@ -52,19 +53,29 @@ def first_right(
                 model,
                 target,
                 terms,
-                step="convert",
+                step=loaded.step,
                 source=Path(source) if loaded.reference is None else None,
                 reference=loaded.reference,
                 specs=route.inputs or loaded.inputs,
                 gated=False,
+                proposal=_proposal(loaded, terms),
             )
         except (CheckFailed, Unsupported, BadInput) as error:
             failures.append(error)
             attempts.append(Attempt(route.name, f"refused: {_reason(error)}"))
             continue
         attempts.append(Attempt(route.name, proven))
-        return delivery, model, tuple(attempts), (route.note,) if route.note else ()
-    raise _no_way(source, failures, attempts)
+        remarks = route.remarks(model) if route.remarks else ()
+        return delivery, model, tuple(attempts), (*([route.note] if route.note else []), *remarks)
+    raise _no_way(source, failures, attempts, loaded.advice)
+
+
+def _proposal(loaded: Source, terms: Terms) -> Proposal | None:
+    """The source's own inputs, those of a seed where it has none."""
+    if not loaded.trials:
+        return None
+    trials = tuple((feeds, terms.seed + number) for number, feeds in enumerate(loaded.trials))
+    return Proposal(trials, loaded.origin)
 
 
 def _exported(route: Route, loaded: Source, opset: int | None) -> Model:
@@ -104,9 +115,13 @@ def _reason(error: ModelkitError) -> str:
     return f"{error.message}: {error.cause}" if error.cause else error.message
 
 
-def _no_way(source: str, failures: list[ModelkitError], attempts: list[Attempt]) -> ModelkitError:
+def _no_way(
+    source: str, failures: list[ModelkitError], attempts: list[Attempt], advice: str
+) -> ModelkitError:
     """The most telling failure, with the reason of each route once."""
     telling = next((f for f in failures if f.code in _TELLING), failures[0])
+    if advice and telling.code == "outputs-differ":
+        telling.hint = f"{telling.hint}; {advice}"
     if len(failures) == 1:
         return telling
     reasons: dict[str, list[str]] = {}

@@ -59,6 +59,9 @@ def format_of(path: Path) -> Detected:
     for magic, offset, name, seen in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return Detected(name, seen)
+    if path.suffix == ".pdiparams":
+        # Weights without a mark of their own; the program beside them says the rest.
+        return Detected("paddle", "its name")
     if head.startswith(b"PK\x03\x04"):
         return in_archive(path)
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") <= min(size, _LARGEST_HEADER):
@@ -98,6 +101,8 @@ def _folder(path: Path) -> Detected:
         return Detected("saved-model", "saved_model.pb in the folder")
     if (path / "modules.json").is_file():
         return Detected("sentence-transformers", "modules.json in the folder")
+    if (path / "adapter_config.json").is_file():
+        return Detected("peft", "adapter_config.json in the folder")
     config = path / "config.json"
     if config.is_file() and {"architectures", "model_type"} & set(read_json(config)):
         return Detected("transformers", "config.json with a model_type")
@@ -128,9 +133,7 @@ def _unknown_folder(path: Path) -> BadInput:
     held = ", ".join(safe(entry.name, 40) for entry in entries[:8]) or "nothing"
     models = [entry for entry in entries if entry.suffix == ".onnx"]
     hint = f"convertible are: {convertible()}"
-    if (path / "adapter_config.json").is_file():
-        hint = "this is a PEFT adapter: merge it into its base model first"
-    elif models:
+    if models:
         hint = f"name the file: {safe(str(models[0]))}"
     return BadInput(
         f"the folder {safe(str(path))} holds no model that is known",

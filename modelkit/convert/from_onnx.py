@@ -4,6 +4,7 @@ from pathlib import Path
 
 from modelkit.convert.source import Options, Route, Source
 from modelkit.model import clone, load, read_inputs, validate
+from modelkit.runtime.roles import guessed_specs
 from modelkit.runtime.session import open_session
 
 
@@ -18,4 +19,11 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
     validate(model)
     with open_session(path, optimize=False):
         pass
-    return Source("ONNX", None, read_inputs(model), (Route("as it is", lambda: clone(model)),))
+    specs = read_inputs(model)
+    reference = None
+    if any((options.rename, options.output_names, options.static, options.dynamic_axes)):
+        # Under other names the file itself cannot be fed with the result's inputs.
+        reference = open_session(path, optimize=False).run
+    if reference is not None or options.sample:
+        specs = specs or guessed_specs(model)
+    return Source("ONNX", reference, specs, (Route("as it is", lambda: clone(model)),))

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from modelkit.convert import torch_files
+from modelkit.convert.axes import parse_axes
 from modelkit.convert.export_torch import evaluate, reference, routes
 from modelkit.convert.factory import build
 from modelkit.convert.input_shapes import Asked, parse
+from modelkit.convert.precision import Halved, half_wanted, notes_on, short_dtype
 from modelkit.convert.program import open_program
 from modelkit.convert.source import Options, Source
 from modelkit.errors import BadInput, ModelkitError, UsageError
@@ -40,23 +42,55 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
         torch.set_num_threads(options.threads)
     if name == "pt2" and path is not None:
         return open_program(path, options)
-    module = _module(path, name, options)
+    clip = _clip_weights(path, name, options)
+    if clip:
+        from modelkit.convert.from_transformers import of_part
+        from modelkit.convert.openai_clip import part_of
+
+        short = short_dtype(clip.values())
+        part = part_of(clip, options.task)
+        return of_part(part, {"dtype": short}, f"OpenAI CLIP ({options.task})", options, ())
+    if options.task is not None:
+        raise UsageError("--task means nothing for these weights", code="without-effect")
+    module, source = _module(path, name, options)
     asked = _asked(module, options)
     specs = tuple(_bounded(one.spec, module) for one in asked)
     samples, names = _example(module, asked, specs)
+    half = half_wanted(options, source)
     return Source(
         "TorchScript" if name == "torchscript" else "PyTorch",
         reference(module, specs, names),
         specs,
-        routes(module, specs, names, samples, options.opset),
+        routes(Halved(module) if half else module, specs, names, samples, options.opset),
+        notes=notes_on(options, source),
+        step="fp16" if half else "convert",
     )
 
 
-def _module(path: Path | None, name: str, options: Options) -> torch.nn.Module:
+def _clip_weights(path: Path | None, name: str, options: Options) -> dict[str, torch.Tensor]:
+    """The weights of a file by whose names it is OpenAI's CLIP; empty for all others."""
+    if path is None or options.model is not None:
+        return {}
+    if name == "torchscript":
+        held = dict(torch_files.read_script(path).state_dict())
+    elif name == "safetensors":
+        held = torch_files.read_safetensors(path)
+    else:
+        found = torch_files.read_checkpoint(path, trust=options.trust_source)
+        inner = found.get("state_dict", found) if isinstance(found, dict) else {}
+        held = {str(k): v for k, v in inner.items() if isinstance(v, torch.Tensor)}
+    signs = ("token_embedding.weight", "text_projection", "ln_final.weight")
+    return held if all(sign in held for sign in signs) else {}
+
+
+def _module(path: Path | None, name: str, options: Options) -> tuple[torch.nn.Module, str]:
+    """The module in float32, and what :func:`short_dtype` says of the file's weights."""
     if name == "torchscript" and path is not None:
         script = torch_files.read_script(path)
         # A frozen script has no mode to change.
-        return script.eval() if hasattr(script, "training") else script
+        script = script.eval() if hasattr(script, "training") else script
+        short = short_dtype(script.parameters())
+        return script.float() if short else script, short
     held: Any = {}
     if path is not None:
         trust = options.trust_source
@@ -67,7 +101,8 @@ def _module(path: Path | None, name: str, options: Options) -> torch.nn.Module:
         )
     if options.model is None:
         if isinstance(held, torch.nn.Module):
-            return held.eval()
+            short = short_dtype(held.parameters())
+            return (held.float() if short else held).eval(), short
         raise UsageError(
             f"{safe(str(path))} holds weights without code",
             hint="add --model module:function, a Python function that builds the module",
@@ -76,9 +111,12 @@ def _module(path: Path | None, name: str, options: Options) -> torch.nn.Module:
     module = build(options.model)
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"{safe(options.model)} made {type(module).__name__}, no torch module")
+    short = ""
     if path is not None:
-        _fill(module, _weights(held, path), path)
-    return module.eval()
+        weights = _weights(held, path)
+        short = short_dtype(v for v in weights.values() if isinstance(v, torch.Tensor))
+        _fill(module, weights, path)
+    return module.eval(), short
 
 
 def _weights(held: Any, path: Path) -> dict[str, torch.Tensor]:
@@ -111,7 +149,8 @@ def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: Path)
 def _asked(module: torch.nn.Module, options: Options) -> tuple[Asked, ...]:
     names = _arguments(module)
     if options.input_shape:
-        return _ordered(parse(options.input_shape), module)
+        asked = _ordered(parse(options.input_shape, static=options.static), module)
+        return _named_axes(asked, options)
     wanted = [f"--input-shape {safe(name)}:{_hint(module, name)}" for name in names]
     raise UsageError(
         "the shapes of the inputs are not in the file",
@@ -119,6 +158,19 @@ def _asked(module: torch.nn.Module, options: Options) -> tuple[Asked, ...]:
         hint=f"add {' '.join(wanted)}",
         code="input-shape",
     )
+
+
+def _named_axes(asked: tuple[Asked, ...], options: Options) -> tuple[Asked, ...]:
+    """With the axes of --dynamic-axes dynamic and so named; their lengths are for the example."""
+    names = parse_axes(options.dynamic_axes)
+    found = []
+    for one in asked:
+        shape = list(one.spec.shape)
+        for axis, name in names.get(one.spec.name, {}).items():
+            if axis < len(shape):
+                shape[axis] = name
+        found.append(replace(one, spec=replace(one.spec, shape=tuple(shape))))
+    return tuple(found)
 
 
 def _ordered(asked: tuple[Asked, ...], module: torch.nn.Module) -> tuple[Asked, ...]:

@@ -14,6 +14,8 @@ from modelkit.convert.companions import found_in
 from modelkit.convert.detect import read_json
 from modelkit.convert.export_torch import reference, routes
 from modelkit.convert.hf_folder import example, input_names, input_specs, pretrained
+from modelkit.convert.hf_parts import PARTS, Load, Part
+from modelkit.convert.precision import Halved, half_wanted, notes_on
 from modelkit.convert.source import Options, Source
 from modelkit.errors import Unsupported, UsageError
 from modelkit.safe import safe
@@ -25,6 +27,9 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fill-mask": ("AutoModelForMaskedLM", ("logits",)),
     "question-answering": ("AutoModelForQuestionAnswering", ("start_logits", "end_logits")),
     "image-classification": ("AutoModelForImageClassification", ("logits",)),
+    "speech-recognition": ("AutoModelForCTC", ("logits",)),
+    "audio-classification": ("AutoModelForAudioClassification", ("logits",)),
+    "text-generation": ("AutoModelForCausalLM", ("logits",)),
 }
 """Task to the class that loads it, and the names of its outputs."""
 
@@ -35,6 +40,10 @@ _ENDINGS = (
     ("ForMaskedLM", "fill-mask"),
     ("ForQuestionAnswering", "question-answering"),
     ("ForImageClassification", "image-classification"),
+    ("ForCTC", "speech-recognition"),
+    ("ForAudioClassification", "audio-classification"),
+    ("ForCausalLM", "text-generation-with-past"),
+    ("LMHeadModel", "text-generation-with-past"),
     ("Model", "feature-extraction"),
 )
 
@@ -64,15 +73,28 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
     """
     assert path is not None
     config = read_json(path / "config.json")
-    task = options.task or _task(config, path)
-    if task not in TASKS:
-        raise UsageError(f"no task is called '{safe(task)}'", hint=f"tasks: {', '.join(TASKS)}")
-    loader, outputs = TASKS[task]
+    task = options.task or task_of(config, path)
     unused = ("pooler.",) if task == "feature-extraction" else ()
-    inner = pretrained(loader, path, unused=unused)
-    names = input_names(inner, config)
+    part = part_of(task, config, lambda loader: pretrained(loader, path, unused=unused))
     title = f"Hugging Face {safe(str(config.get('model_type', '')), 40)} ({task})"
-    return wrapped(_Task(inner, names, outputs), names, outputs, config, title, options, (path,))
+    return of_part(part, config, title, options, (path,))
+
+
+def part_of(task: str, config: dict[str, Any], load: Load) -> Part:
+    """What ``task`` exports of the model that ``load`` gives.
+
+    Raises:
+        UsageError: no such task.
+    """
+    if task in PARTS:
+        return PARTS[task](load, config)
+    if task not in TASKS:
+        known = ", ".join((*TASKS, *PARTS))
+        raise UsageError(f"no task is called '{safe(task)}'", hint=f"tasks: {known}")
+    loader, outputs = TASKS[task]
+    inner = load(loader)
+    names = input_names(inner, config)
+    return Part(_Task(inner, names, outputs), input_specs(names, config), outputs)
 
 
 def wrapped(
@@ -85,27 +107,66 @@ def wrapped(
     folders: tuple[Path, ...],
 ) -> Source:
     """The source of a module that takes ``names`` in order and gives a tuple of ``outputs``."""
+    part = Part(module, input_specs(names, config), outputs)
+    return of_part(part, config, title, options, folders)
+
+
+def of_part(
+    part: Part,
+    config: dict[str, Any],
+    title: str,
+    options: Options,
+    folders: tuple[Path, ...],
+    judge: torch.nn.Module | None = None,
+) -> Source:
+    """The source of a part, in the type of the folder's weights or the one asked for.
+
+    ``judge`` is what the result is compared with, where it is not the part itself.
+    """
+    module, specs, outputs = part
     if options.threads:
         torch.set_num_threads(options.threads)
     module.eval()
-    specs = input_specs(names, config)
     generator = torch.Generator().manual_seed(0)
     samples = [example(spec, generator) for spec in specs]
+    kind = str(config.get("dtype") or config.get("torch_dtype") or "")
+    source = kind if kind in ("float16", "bfloat16") else ""
+    half = half_wanted(options, source)
     return Source(
         title,
-        reference(module, specs, outputs),
+        reference(judge or module, specs, outputs),
         specs,
-        routes(module, specs, outputs, samples, options.opset),
+        routes(Halved(module) if half else module, specs, outputs, samples, options.opset),
         found_in(*folders),
+        notes=notes_on(options, source),
+        step="fp16" if half else "convert",
     )
 
 
-def _task(config: dict[str, Any], folder: Path) -> str:
+def task_of(config: dict[str, Any], folder: Path) -> str:
+    """The task of the architecture that the folder names.
+
+    Raises:
+        UsageError: it has several parts; the hint names their tasks.
+        Unsupported: no route.
+    """
     names = config.get("architectures") or ["Model"]
+    if config.get("is_encoder_decoder"):
+        raise UsageError(
+            f"{safe(str(names[0]))} has two parts, which are exported one by one",
+            hint="add --task encoder, and then --task decoder with another -o",
+            code="task-missing",
+        )
+    if str(names[0]) == "CLIPModel":
+        raise UsageError(
+            "CLIP has two towers, which are exported one by one",
+            hint="add --task textual, and then --task visual with another -o",
+            code="task-missing",
+        )
     for ending, task in _ENDINGS:
         if str(names[0]).endswith(ending):
             return task
     raise Unsupported(
         f"architecture {safe(str(names[0]))} of {safe(str(folder))} has no route to ONNX yet",
-        hint=f"--task forces one of: {', '.join(TASKS)}",
+        hint=f"--task forces one of: {', '.join((*TASKS, *PARTS))}",
     )

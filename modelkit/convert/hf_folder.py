@@ -18,7 +18,14 @@ from modelkit.errors import BadInput, Unsupported
 from modelkit.model import InputSpec
 from modelkit.safe import safe
 
-_EXAMPLE = {"batch": 2, "sequence": 9}
+_EXAMPLE = {
+    "batch": 2,
+    "sequence": 9,
+    "encoder_sequence": 11,
+    "samples": 2500,
+    "past_sequence": 6,
+    "total_sequence": 15,
+}
 
 
 def pretrained(loader: str, folder: Path, *, unused: tuple[str, ...] = ()) -> torch.nn.Module:
@@ -78,15 +85,16 @@ def input_names(module: torch.nn.Module, config: dict[str, Any]) -> list[str]:
     accepted = inspect.signature(module.forward).parameters
     kinds = [kind for kind in ("input_ids", "pixel_values", "input_values", "input_features")
              if kind in accepted]  # fmt: skip
-    if config.get("is_encoder_decoder") or kinds not in (["input_ids"], ["pixel_values"]):
+    known = (["input_ids"], ["pixel_values"], ["input_values"], ["input_features"])
+    if config.get("is_encoder_decoder") or kinds not in known:
         taken = ", ".join(kinds) or "neither texts nor images"
         if config.get("is_encoder_decoder"):
             taken += " in an encoder and a decoder"
         raise Unsupported(
             f"{type(module).__name__} takes {taken} and has no route to ONNX yet",
-            hint="text encoders and image classifiers have one",
+            hint="--task encoder and --task decoder export its parts",
         )
-    if kinds == ["pixel_values"]:
+    if kinds != ["input_ids"]:
         return kinds
     names = ["input_ids", "attention_mask"]
     if "token_type_ids" in accepted and int(config.get("type_vocab_size") or 0) > 1:
@@ -113,6 +121,14 @@ def _spec(name: str, config: dict[str, Any]) -> InputSpec:
         height, width = size if isinstance(size, list) else (size, size)
         shape = ("batch", int(config.get("num_channels", 3)), int(height), int(width))
         return InputSpec(name, "float32", shape, "pixels", -2.0, 2.0)
+    if name == "input_values":
+        # Sound at 16 kHz; shorter than a window it gives nothing.
+        shapes = ((1, 2000), (3, 3100))
+        return InputSpec(name, "float32", ("batch", "samples"), "audio", -1.0, 1.0, shapes)
+    if name == "input_features":
+        frames = 2 * int(config.get("max_source_positions", 1500))
+        sound = ("batch", int(config.get("num_mel_bins", 80)), frames)
+        return InputSpec(name, "float32", sound, "audio", -1.0, 1.0)
     if name == "attention_mask":
         return InputSpec(name, "int64", text, "mask", 0.0, 1.0)
     if name == "token_type_ids":
@@ -126,8 +142,10 @@ def _spec(name: str, config: dict[str, Any]) -> InputSpec:
 def example(spec: InputSpec, generator: torch.Generator) -> torch.Tensor:
     """An input to export with, of another shape than any that parity is checked on."""
     shape = [dim if isinstance(dim, int) else _EXAMPLE[dim] for dim in spec.shape]
-    if spec.role == "pixels":
+    if spec.dtype == "float32":
         return torch.randn(shape, generator=generator)
+    if spec.role == "positions":
+        return torch.arange(shape[-1]).expand(shape).contiguous()
     if spec.role == "mask":
         return torch.ones(shape, dtype=torch.int64)
     low, high = int(spec.low or 0), int(spec.high or 0)

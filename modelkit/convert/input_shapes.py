@@ -29,13 +29,13 @@ class Asked:
     lengths: tuple[int, ...]
 
 
-def parse(texts: tuple[str, ...]) -> tuple[Asked, ...]:
-    """Each ``--input-shape``, in order.
+def parse(texts: tuple[str, ...], *, static: bool = False) -> tuple[Asked, ...]:
+    """Each ``--input-shape``, in order; with ``static`` every axis is fixed at its length.
 
     Raises:
-        UsageError: a text is not of the form, or names an input twice.
+        UsageError: a text is not of the form, or names an input twice; a length is missing.
     """
-    asked = tuple(_asked(text) for text in texts)
+    asked = tuple(_asked(text, static=static) for text in texts)
     names = [one.spec.name for one in asked]
     for name in names:
         if names.count(name) > 1:
@@ -57,7 +57,7 @@ def role(name: str, dtype: str, rank: int) -> str:
     return "other" if dtype == "bool" else "ids"
 
 
-def _asked(text: str) -> Asked:
+def _asked(text: str, *, static: bool) -> Asked:
     name, _, rest = text.partition(":")
     dims, _, dtype = rest.partition(":")
     parts = [part.strip() for part in dims.split(",")]
@@ -73,10 +73,23 @@ def _asked(text: str) -> Asked:
     lengths: list[int] = []
     for axis, part in enumerate(parts):
         dim, length = _dim(text, name, axis, part, alone=len(parts) == 1)
+        if static:
+            dim = length = _length(text, part)
         shape.append(dim)
         lengths.append(length)
     meaning = role(name, kind, len(parts))
     return Asked(InputSpec(name, kind, tuple(shape), meaning), tuple(lengths))
+
+
+def _length(text: str, part: str) -> int:
+    """The length that a DIM gives."""
+    number = part.rpartition("=")[2]
+    if not number.isdecimal() or not 0 < int(number) < _LARGEST_LENGTH:
+        raise UsageError(
+            f"--static-shapes needs a length for '{safe(part)}' in --input-shape {safe(text)}",
+            hint=f"write it as {safe(part.partition('=')[0] or 'axis')}=LENGTH or as a number",
+        )
+    return int(number)
 
 
 def _dim(text: str, name: str, axis: int, part: str, *, alone: bool) -> tuple[int | str, int]:

@@ -56,8 +56,9 @@ def raw(tensor: ir.TensorProtocol) -> memoryview:
 def release(tensor: ir.TensorProtocol | None) -> None:
     """Let the system take back the memory of a mapped tensor, which can be read again.
 
-    Does nothing for other tensors, and on systems without such advice.  Also where the tensor is a view, as a transpose, of a mapped one.  Without it the memory in use
-    of a process that copies a model grows to the size of the model.
+    Does nothing for other tensors, and on systems without such advice.  Also where the tensor is a
+    view, as a transpose, of a mapped one.  Without it the memory in use of a process that copies a
+    model grows to the size of the model.
     """
     if isinstance(tensor, MappedTensor):
         release_view(tensor.view)

@@ -220,6 +220,28 @@ class ConvertReport:
 
 
 @dataclass(frozen=True)
+class SourceFormat:
+    """A format that ``convert`` recognises, and whether it can be converted here.
+
+    ``library`` is what reads it, with the version installed or "not installed"; ``extra`` installs
+    it.  Both are "" for formats that are only recognised.
+    """
+
+    name: str
+    detected_by: str
+    converts: bool
+    library: str = ""
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class FormatsReport:
+    """Every format that ``convert`` recognises."""
+
+    formats: tuple[SourceFormat, ...]
+
+
+@dataclass(frozen=True)
 class Divergence:
     """The first tensor, in the order of computation, in which two models differ.
 

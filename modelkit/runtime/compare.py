@@ -45,6 +45,7 @@ class Tolerance:
 
 TOLERANCES: dict[str, Tolerance] = {
     "convert": Tolerance("relative", 1e-5, 0.999),
+    "requantized": Tolerance("sqnr", 40, 0.99),
     "optimize": Tolerance("relative", 1e-5, 0.999),
     "fp16": Tolerance("sqnr", 50, 0.99),
     "bf16": Tolerance("sqnr", 35, 0.97),

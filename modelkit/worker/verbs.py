@@ -2,6 +2,7 @@
 
 VERBS: dict[str, str] = {
     "convert": "modelkit.convert:convert_file",
+    "formats": "modelkit.convert.frameworks:list_formats",
     "optimize": "modelkit.optimize:optimize_file",
     "rewrites": "modelkit.optimize:list_rewrites",
     "fp16": "modelkit.precision:fp16_file",

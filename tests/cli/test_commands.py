@@ -81,6 +81,15 @@ def test_optimize_lists_its_rewrites_and_shows_what_they_did(path: Path) -> None
     assert "operator" in done.stderr
 
 
+def test_convert_lists_the_formats_it_knows() -> None:
+    done = modelkit("convert", "--list")
+    assert done.returncode == 0, done.stderr
+    assert "onnx" in done.stdout.lower() and "GGUF" in done.stdout
+    line = next(line for line in done.stdout.splitlines() if "torch.export program" in line)
+    assert "torch 2." in line
+    assert "not convertible" in done.stdout
+
+
 def test_json_is_the_only_thing_on_stdout(path: Path) -> None:
     for command in (
         ("optimize", path, "--no-measure", "--json"),
@@ -183,7 +192,7 @@ ERRORS = {
     "bad data": (["compare", "m.onnx", "m.onnx", "--eval-data", "d.npz"], 3, "'x'"),
     "unknown format": (["convert", "rubbish.bin", "-o", "o.onnx"], 3, "rubbish.bin"),
     "pickle": (["convert", "evil.pkl", "-o", "o.onnx"], 3, "pickle"),
-    "not yet": (["convert", "m.tflite", "-o", "o.onnx"], 4, "TensorFlow Lite"),
+    "not yet": (["convert", "m.gguf", "-o", "o.onnx"], 4, "GGUF"),
     "unknown provider": (["bench", "m.onnx", "--providers", "cdua"], 2, "cuda"),
     "removed provider": (["bench", "m.onnx", "--providers", "ngraph"], 2, "openvino"),
     "bad limit": (["inspect", "m.onnx", "--memory-limit", "lots"], 2, "4GB"),
@@ -200,7 +209,7 @@ def folder(path: Path) -> Path:
     (place / "zip.onnx").write_bytes(b"PK\x03\x04" + b"x" * 60)
     (place / "rubbish.bin").write_bytes(b"\xff\xfe\xfd" * 30)
     (place / "evil.pkl").write_bytes(b"\x80\x04cos\nsystem\n(S'touch canary'\ntR.")
-    (place / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3" + b"\0" * 40)
+    (place / "m.gguf").write_bytes(b"GGUF" + bytes(40))
     np.savez(place / "d.npz", z=np.ones(3), w=np.ones(3))
     text = """<ir_version: 8, opset_import: ["": 17, "com.example": 1]>
     g (float[2] x) => (float[2] y) { y = com.example.Magic(x) }"""

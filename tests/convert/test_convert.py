@@ -165,13 +165,13 @@ def test_a_pickle_is_refused_without_being_loaded(tmp_path: Path) -> None:
 
 
 def test_a_known_format_without_a_converter_is_named(tmp_path: Path) -> None:
-    (tmp_path / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3")
-    with pytest.raises(Unsupported, match="TensorFlow Lite") as caught:
-        convert_file(str(tmp_path / "m.tflite"))
+    (tmp_path / "m.gguf").write_bytes(b"GGUF" + bytes(12))
+    with pytest.raises(Unsupported, match="GGUF, which cannot be converted yet") as caught:
+        convert_file(str(tmp_path / "m.gguf"))
     assert caught.value.exit_code == 4
     assert "Hugging Face folder" in caught.value.hint
     (tmp_path / "m.pkl").write_bytes(pickle.dumps({}))
-    with pytest.raises(Unsupported, match="cannot be converted yet"):
+    with pytest.raises(BadInput, match="holds dict, no scikit-learn estimator"):
         convert_file(str(tmp_path / "m.pkl"), trust_source=True)
 
 

@@ -1,0 +1,301 @@
+"""TensorFlow: SavedModel, frozen graphs, checkpoints of TensorFlow 1, and TensorFlow Lite."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelkit.convert.source import Options, Route, Source
+from modelkit.convert.tensorflow_graphs import (
+    OPSET,
+    Graph,
+    frozen,
+    named,
+    operators,
+    quiet,
+    refuse_risky,
+    refused,
+    source_of,
+    specs_of,
+)
+from modelkit.errors import BadInput, UsageError
+from modelkit.model import Model
+from modelkit.model.files import mapped, regular_file
+from modelkit.runtime.session import Feeds
+from modelkit.safe import safe
+
+import tensorflow as tf  # isort: skip  after tensorflow_graphs has set its environment
+import tf2onnx  # isort: skip
+from onnx_ir import from_proto  # isort: skip
+from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
+
+# Nodes nobody reads that are still no results.
+_NO_RESULTS = ("Const", "NoOp", "Assert", "Placeholder", "PlaceholderV2", "VariableV2", "Assign",
+               "SaveV2", "RestoreV2", "VarHandleOp", "AssignVariableOp")  # fmt: skip
+_SERVING = "serving_default"
+
+
+def open_model(path: Path | None, name: str, options: Options) -> Source:
+    """Load a model of any of TensorFlow's formats.
+
+    Raises:
+        BadInput: broken, or it holds operators that need trust.
+        UsageError: inputs or outputs have to be named or shaped; the hint is what to type.
+    """
+    assert path is not None
+    quiet()
+    if options.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    openers = {
+        "saved-model": open_saved_model,
+        "frozen-graph": _open_frozen,
+        "meta-graph": _open_checkpoint,
+        "tflite": _open_lite,
+    }
+    return openers[name](path, options)
+
+
+def open_saved_model(path: Path, options: Options, title: str = "TensorFlow SavedModel") -> Source:
+    """A SavedModel folder, or the saved_model.pb in it, by its serving signature."""
+    folder = path if path.is_dir() else path.parent
+    _refuse_risky_folder(folder, options)
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise _unreadable(path, error) from None
+    signatures = dict(loaded.signatures)
+    if not signatures:
+        raise BadInput(
+            f"{safe(str(path))} has no signature to serve",
+            hint="save it with signatures={'serving_default': function}",
+        )
+    chosen = options.task or (_SERVING if _SERVING in signatures else next(iter(signatures)))
+    if chosen not in signatures:
+        raise UsageError(
+            f"no signature is called '{safe(chosen)}'",
+            hint=f"signatures: {', '.join(safe(s, 60) for s in signatures)}",
+        )
+    function = signatures[chosen]
+    graph = frozen(function)
+    known = function.structured_input_signature[1]
+    tensors = [(n, known[n].dtype, known[n].shape) for n in graph.inputs.values()]
+    specs = specs_of(tensors, options, graph.definition)
+    outputs = list(graph.outputs.values())
+
+    def call(feeds: Feeds) -> dict[str, np.ndarray]:
+        found = function(**{spec.name: tf.constant(feeds[spec.name]) for spec in specs})
+        return {name: found[name].numpy() for name in outputs}
+
+    others = [safe(s, 60) for s in signatures if s != chosen]
+    notes = [f"signature {safe(chosen, 60)}; --task takes another: {', '.join(others)}"]
+    # The loaded object owns the variables; it has to live as long as its functions.
+    call.__dict__["owner"] = loaded
+    return source_of(title, graph, specs, call, notes if others else ())
+
+
+def _refuse_risky_folder(folder: Path, options: Options) -> None:
+    """Look at the operators before TensorFlow runs any: loading runs the initializers."""
+    held = saved_model_pb2.SavedModel()
+    try:
+        held.ParseFromString(regular_file(folder / "saved_model.pb").read_bytes())
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise _unreadable(folder, error) from None
+    for meta in held.meta_graphs:
+        refuse_risky(operators(meta.graph_def), str(folder), options)
+
+
+def _open_frozen(path: Path, options: Options) -> Source:
+    definition = tf.compat.v1.GraphDef()
+    try:
+        definition.ParseFromString(bytes(mapped(path)))
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise _unreadable(path, error) from None
+    return graph_source("TensorFlow GraphDef", definition, path, options)
+
+
+def graph_source(title: str, definition: Any, path: Path, options: Options) -> Source:
+    """A graph without variables; its ends are found, unless the user names them."""
+    refuse_risky(operators(definition), str(path), options)
+    inputs = options.inputs or _placeholders(definition)
+    outputs = options.outputs or _results(definition, inputs)
+    if not inputs or not outputs:
+        raise UsageError(
+            f"the ends of {safe(str(path))} are not to be found",
+            cause=f"inputs: {len(inputs)}, outputs: {len(outputs)}",
+            hint="name them: --inputs x --outputs y",
+        )
+    tensors = [_tensor(name) for name in (*inputs, *outputs)]
+    known = {node.name for node in definition.node}
+    for name in tensors:
+        if name.split(":")[0] not in known:
+            raise UsageError(
+                f"the graph has no node '{safe(name.split(':')[0])}'",
+                hint=f"its ends: {', '.join(safe(n, 60) for n in (*inputs, *outputs)[:8])}",
+            )
+
+    def load() -> None:
+        tf.import_graph_def(definition, name="")
+
+    wrapped = tf.compat.v1.wrap_function(load, [])
+    feeds_at = [wrapped.graph.get_tensor_by_name(t) for t in tensors[: len(inputs)]]
+    fetches = [wrapped.graph.get_tensor_by_name(t) for t in tensors[len(inputs) :]]
+    function = wrapped.prune(feeds_at, fetches)
+    graph = Graph(
+        definition,
+        dict(zip(tensors[: len(inputs)], map(_short, inputs), strict=True)),
+        dict(zip(tensors[len(inputs) :], map(_short, outputs), strict=True)),
+    )
+    names = list(graph.inputs.values())
+    given = [(n, t.dtype, t.shape) for n, t in zip(names, feeds_at, strict=True)]
+    specs = specs_of(given, options, definition)
+
+    def call(feeds: Feeds) -> dict[str, np.ndarray]:
+        found = function(*(tf.constant(feeds[name]) for name in names))
+        return {n: v.numpy() for n, v in zip(graph.outputs.values(), found, strict=True)}
+
+    return source_of(title, graph, specs, call)
+
+
+def _tensor(name: str) -> str:
+    return name if ":" in name else f"{name}:0"
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(":0")
+
+
+def _placeholders(definition: Any) -> list[str]:
+    return [n.name for n in definition.node if n.op in ("Placeholder", "PlaceholderV2")]
+
+
+def _results(definition: Any, inputs: Sequence[str]) -> list[str]:
+    """Nodes that depend on the inputs and that nobody reads."""
+    read = {i.lstrip("^").split(":")[0] for node in definition.node for i in node.input}
+    readers: dict[str, list[str]] = {}
+    for node in definition.node:
+        for name in node.input:
+            readers.setdefault(name.lstrip("^").split(":")[0], []).append(node.name)
+    reached: set[str] = set()
+    waiting = [name.split(":")[0] for name in inputs]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += readers.get(name, ())
+    ends = reached - read
+    return [n.name for n in definition.node if n.name in ends and n.op not in _NO_RESULTS]
+
+
+def _open_checkpoint(path: Path, options: Options) -> Source:
+    """A .meta graph with the checkpoint of the same name beside it."""
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    prefix = path.with_suffix("")
+    if not list(path.parent.glob(f"{prefix.name}.data-*")):
+        raise BadInput(
+            f"{safe(str(path))} holds a graph without its weights",
+            hint=f"put {safe(prefix.name)}.index and {safe(prefix.name)}.data-* beside it",
+            code="weights-missing",
+        )
+    meta = meta_graph_pb2.MetaGraphDef()
+    try:
+        meta.ParseFromString(bytes(mapped(path)))
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise _unreadable(path, error) from None
+    refuse_risky(operators(meta.graph_def), str(path), options)
+    saving = _saving_nodes(meta)
+    inputs = options.inputs or _placeholders_besides(meta.graph_def, saving)
+    candidates = [n for n in _results(meta.graph_def, inputs) if n not in saving]
+    outputs = options.outputs or [n for n in candidates if not _trains(n)]
+    definition = _restored(meta, prefix, path, [_short(o) for o in outputs])
+    narrowed = Options(
+        input_shape=options.input_shape,
+        trust_source=options.trust_source,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+    )
+    return graph_source("TensorFlow 1 checkpoint", definition, path, narrowed)
+
+
+def _placeholders_besides(definition: Any, saving: set[str]) -> list[str]:
+    return [name for name in _placeholders(definition) if name not in saving]
+
+
+def _saving_nodes(meta: Any) -> set[str]:
+    """Names of the nodes that write and read checkpoints."""
+    top = meta.saver_def.restore_op_name.split("/")[0]
+    return {n.name for n in meta.graph_def.node if top and n.name.split("/")[0] == top}
+
+
+def _trains(name: str) -> bool:
+    return any(part in ("gradients", "init", "Adam", "train") for part in name.split("/"))
+
+
+def _restored(meta: Any, prefix: Path, path: Path, outputs: Sequence[str]) -> Any:
+    """The graph with the checkpoint's values as constants."""
+    old = tf.compat.v1
+    with tf.Graph().as_default(), old.Session() as session:
+        try:
+            saver = old.train.import_meta_graph(meta, clear_devices=True)
+            saver.restore(session, str(prefix))
+            nodes = [name.split(":")[0] for name in outputs]
+            return old.graph_util.convert_variables_to_constants(session, session.graph_def, nodes)
+        except (ValueError, OSError, AssertionError, tf.errors.OpError) as error:
+            raise _unreadable(path, error) from None
+
+
+def _open_lite(path: Path, options: Options) -> Source:
+    """A .tflite file, compared with TensorFlow Lite's own interpreter."""
+    try:
+        interpreter = tf.lite.Interpreter(str(path), num_threads=options.threads or None)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise _unreadable(path, error) from None
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    tensors = [
+        (
+            _short(d["name"]),
+            tf.as_dtype(d["dtype"]),
+            tf.TensorShape([_free(size) for size in d["shape_signature"]]),
+        )
+        for d in inputs
+    ]
+    specs = specs_of(tensors, options)
+    quantized = any(np.dtype(d["dtype"]).itemsize == 1 for d in interpreter.get_tensor_details())
+
+    def call(feeds: Feeds) -> dict[str, np.ndarray]:
+        for detail in inputs:
+            value = feeds[_short(detail["name"])]
+            interpreter.resize_tensor_input(detail["index"], value.shape, strict=False)
+        interpreter.allocate_tensors()
+        for detail in inputs:
+            interpreter.set_tensor(detail["index"], feeds[_short(detail["name"])])
+        interpreter.invoke()
+        return {_short(d["name"]): interpreter.get_tensor(d["index"]) for d in outputs}
+
+    def export() -> Model:
+        names = [_short(d["name"]) for d in outputs]
+        try:
+            proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+        except Exception as error:  # tf2onnx raises any type
+            raise refused(error) from None
+        return named(from_proto(proto), specs, names)
+
+    title = "TensorFlow Lite, quantized" if quantized else "TensorFlow Lite"
+    routes = (Route("tf2onnx", export),)
+    return Source(title, call, specs, routes, step="requantized" if quantized else "convert")
+
+
+def _free(dim: int) -> int | None:
+    return None if dim < 0 else int(dim)
+
+
+def _unreadable(path: Path, error: Exception) -> BadInput:
+    lines = str(error).strip().splitlines() or [repr(error)]
+    return BadInput(
+        f"{safe(str(path))} could not be loaded by TensorFlow",
+        cause=safe(lines[0], 300),
+        hint="is it whole?",
+        code="unreadable",
+    )

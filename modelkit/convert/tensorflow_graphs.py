@@ -1,0 +1,250 @@
+"""TensorFlow functions and graphs: what they take, what they give, and their way through tf2onnx.
+
+tf2onnx writes opsets up to 18; a newer one is made from that by our own rules.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+# TensorFlow logs to stderr while it is imported, and oneDNN makes its results differ by machine.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import numpy as np
+import tensorflow as tf
+import tf2onnx
+from onnx_ir import Shape, from_proto
+from tf2onnx.tf_loader import from_function
+
+from modelkit.convert.input_shapes import parse, role
+from modelkit.convert.source import Options, Route, Source
+from modelkit.errors import BadInput, ModelkitError, Unsupported, UsageError
+from modelkit.model import InputSpec, Model
+from modelkit.runtime.session import Feeds
+from modelkit.safe import safe
+
+OPSET = 18
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+_MOST_NAMED = 8
+
+# Operators that read or write files, open connections or run Python while a graph is loaded or run.
+_RISKY = frozenset(
+    {
+        "WriteFile", "ReadFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc",
+        "WholeFileReader", "WholeFileReaderV2", "TextLineReader", "TextLineReaderV2",
+        "TextLineDataset", "TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDatasetV2",
+        "SaveDataset", "SaveDatasetV2", "SaveSlices", "FileSystemSetConfiguration",
+        "RpcCall", "RpcClient", "RpcServer", "CollectiveInitializeCommunicator",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A frozen graph: tensors are known to TensorFlow by ``inputs`` and ``outputs`` ("x:0"),
+
+    and to the result by the names they map to.
+    """
+
+    definition: Any
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+def refuse_risky(names: Iterable[str], where: str, options: Options) -> None:
+    """Refuse operators that touch files or run Python, unless the source is trusted.
+
+    Raises:
+        BadInput: naming them.
+    """
+    found = sorted(_RISKY & set(names))
+    if found and not options.trust_source:
+        raise BadInput(
+            f"{safe(where)} holds operators that touch files or run Python",
+            cause=safe(", ".join(found[:_MOST_NAMED]), 200),
+            hint="if you trust it, add --trust-source",
+            code="untrusted",
+        )
+
+
+def operators(definition: Any) -> Iterator[str]:
+    """Names of all operators of a GraphDef, those of its functions too."""
+    yield from (node.op for node in definition.node)
+    for function in definition.library.function:
+        yield from (node.op for node in function.node_def)
+
+
+def frozen(function: Any) -> Graph:
+    """A signature's function with its variables and captured values as constants."""
+    # What is captured comes after the arguments.
+    taken = len(function.inputs) - len(function.captured_inputs)
+    inputs = [tensor.name for tensor in function.inputs[:taken]]
+    outputs = [tensor.name for tensor in function.outputs]
+    keywords = function.structured_input_signature[1]
+    order = getattr(function, "_arg_keywords", None) or sorted(keywords)
+    quiet()
+    definition = from_function(function, inputs, outputs)
+    return Graph(
+        definition,
+        dict(zip(inputs, order, strict=True)),
+        dict(zip(outputs, sorted(function.structured_outputs), strict=True)),
+    )
+
+
+def quiet() -> None:
+    """Keep the libraries' log lines out of ours."""
+    tf.get_logger().setLevel(logging.ERROR)
+    for name in ("tf2onnx", "absl", "keras", "h5py"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def specs_of(
+    tensors: Sequence[tuple[str, Any, Any]], options: Options, definition: Any = None
+) -> tuple[InputSpec, ...]:
+    """What each (name, dtype, shape) holds; ``--input-shape`` fills in what is not known.
+
+    Raises:
+        UsageError: a shape of unknown rank that was not given; the hint is what to type.
+    """
+    asked = {one.spec.name: one.spec for one in parse(options.input_shape)}
+    names = [name for name, _, _ in tensors]
+    for name in asked:
+        if name not in names:
+            raise UsageError(
+                f"--input-shape names '{safe(name)}', which is no input",
+                hint=f"inputs: {', '.join(safe(n, 60) for n in names)}",
+            )
+    rows = _rows_of_tables(definition) if definition is not None else 0
+    found = []
+    unknown = []
+    for name, dtype, shape in tensors:
+        kind = "str" if dtype == tf.string else tf.as_dtype(dtype).name
+        if name in asked:
+            dims = asked[name].shape
+        elif shape.rank is None:
+            unknown.append(f"--input-shape {safe(name, 60)}:batch,SIZE")
+            continue
+        else:
+            dims = tuple(_dim(name, axis, dim) for axis, dim in enumerate(shape))
+        meaning = "other" if kind == "str" else role(name, kind, len(dims))
+        spec = InputSpec(name, kind, dims, meaning)
+        if rows and meaning in ("ids", "token_types"):
+            spec = replace(spec, low=0.0, high=float(rows - 1))
+        found.append(spec)
+    if unknown:
+        raise UsageError(
+            "the shapes of some inputs are not in the file",
+            hint=f"add {' '.join(unknown)}",
+            code="input-shape",
+        )
+    return tuple(found)
+
+
+def _dim(name: str, axis: int, dim: int | None) -> int | str:
+    if dim is not None:
+        return int(dim)
+    return "batch" if axis == 0 else f"{name}_{axis}"
+
+
+def _rows_of_tables(definition: Any) -> int:
+    """The rows of the smallest constant table that a Gather reads; 0 without any."""
+    shapes = {
+        node.name: node.attr["value"].tensor.tensor_shape
+        for node in definition.node
+        if node.op == "Const"
+    }
+    sources = {node.name: node.input[0] for node in definition.node if node.op == "Identity"}
+    found = []
+    for node in definition.node:
+        if node.op in ("Gather", "GatherV2", "ResourceGather") and node.input:
+            table = node.input[0].split(":")[0]
+            shape = shapes.get(sources.get(table, table).split(":")[0])
+            if shape is not None and len(shape.dim) > 1:
+                found.append(int(shape.dim[0].size))
+    return min(found, default=0)
+
+
+def source_of(
+    title: str,
+    graph: Graph,
+    specs: tuple[InputSpec, ...],
+    call: Callable[[Feeds], dict[str, np.ndarray]],
+    notes: Sequence[str] = (),
+) -> Source:
+    """A source that runs by ``call`` and is exported from ``graph``."""
+
+    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+        try:
+            return call(feeds)
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            lines = str(error).strip().splitlines() or [repr(error)]
+            raise UsageError(
+                "the model did not run on the inputs tried",
+                cause=safe(lines[0], 300),
+                hint="check --input-shape, or give real inputs with --sample FILE.npz",
+                code="input-shape",
+            ) from None
+
+    route = Route("tf2onnx", lambda: exported(graph, specs))
+    return Source(title, run, specs, (route,), (), tuple(notes))
+
+
+def exported(graph: Graph, specs: Sequence[InputSpec]) -> Model:
+    """The ONNX model of a frozen graph.
+
+    Raises:
+        Unsupported: an operator has no ONNX form.
+    """
+    quiet()
+    try:
+        proto, _ = tf2onnx.convert.from_graph_def(
+            graph.definition,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            opset=OPSET,
+        )
+    except Exception as error:  # tf2onnx raises any type
+        raise refused(error) from None
+    return named(from_proto(proto), specs, list(graph.outputs.values()))
+
+
+def refused(error: Exception) -> ModelkitError:
+    """What tf2onnx said, as one of our errors."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return Unsupported(
+        "tf2onnx could not convert the graph",
+        cause=safe(lines[0] if lines else type(error).__name__, 300),
+        hint="replace that operator, or cut the graph before it (--outputs)",
+        code="export-failed",
+    )
+
+
+def named(model: Model, specs: Sequence[InputSpec], outputs: Sequence[str]) -> Model:
+    """``model`` with inputs and outputs named and ordered as given, unknown operators refused."""
+    unknown = {node.op_type for node in model.graph.all_nodes() if node.domain not in _DOMAINS}
+    if unknown:
+        raise Unsupported(
+            "tf2onnx knows no form of some operators",
+            cause=safe(", ".join(sorted(unknown)[:_MOST_NAMED]), 200),
+            hint="replace them in the model, or cut the graph before them (--outputs)",
+            code="export-failed",
+        )
+    graph = model.graph
+    held = {value.name: value for value in graph.inputs}
+    by_name = [held.get(spec.name) or held.get(f"{spec.name}:0") for spec in specs]
+    ordered = [value for value in by_name if value is not None]
+    # Where names do not tell, tf2onnx keeps the order asked for.
+    values = ordered if len(ordered) == len(specs) else list(graph.inputs)
+    for value, spec in zip(values, specs, strict=True):
+        value.name = spec.name
+        value.shape = Shape(list(spec.shape))
+    graph.inputs[:] = values
+    for value, name in zip(graph.outputs, outputs, strict=True):
+        value.name = name
+        if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
+            value.shape = Shape(["batch", *list(value.shape)[1:]])
+    return model
