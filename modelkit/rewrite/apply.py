@@ -4,6 +4,7 @@ import inspect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import onnx_ir as ir
@@ -78,24 +79,57 @@ def _apply_to(
     index: dict[str, list[ir.Node]] = defaultdict(list)
     for node in graph:
         index[node.op_type].append(node)
-    is_sorted = True
+    is_sorted, present = True, set(index)
     for fusion in fusions:
         for pattern in fusion.patterns:
+            if not _needed(pattern.root) <= present:
+                continue
+            beside = _beside(pattern.root)
             for root in _roots(pattern.root):
                 for node in index.get(root, ()):
-                    if node.graph is graph:
+                    if node.graph is graph and _is_plausible(node, beside):
                         done = _try(fusion, pattern, node, model, reasons[fusion.name], tally)
+                        # What it made is found in the next round.
                         is_sorted = is_sorted and not (done and pattern.also)
-    if (
-        not is_sorted
-    ):  # readers of a second replaced value may stand before the operators it has now
+    # Readers of a second replaced value may stand before the operators it has now.
+    if not is_sorted:
         graph.sort()
 
 
-def _roots(pattern: Expr) -> set[str]:
+@lru_cache(maxsize=4096)
+def _roots(pattern: Expr) -> frozenset[str]:
     if pattern.op == EITHER:
-        return {name for part in pattern.operands for name in _roots(part)}
-    return {pattern.op}
+        return frozenset(name for part in pattern.operands for name in _roots(part))
+    return frozenset((pattern.op,))
+
+
+@lru_cache(maxsize=4096)
+def _needed(pattern: Any) -> frozenset[str]:
+    """The operators without which ``pattern`` fits nowhere."""
+    if not isinstance(pattern, Expr) or not pattern.op:
+        return frozenset()
+    parts = [_needed(part) for part in pattern.operands if isinstance(part, Expr)]
+    if pattern.op == EITHER:
+        return frozenset.intersection(*parts)
+    return frozenset((pattern.op,)).union(*parts)
+
+
+@lru_cache(maxsize=4096)
+def _beside(pattern: Expr) -> tuple[frozenset[str], ...]:
+    """For each operand that must be an operator's result, which operators those are."""
+    if pattern.op == EITHER:
+        return ()
+    kinds = (_roots(part) for part in pattern.operands if isinstance(part, Expr))
+    return tuple(found for found in kinds if "" not in found)
+
+
+def _is_plausible(node: ir.Node, beside: tuple[frozenset[str], ...]) -> bool:
+    """A quick look that spares most nodes the full one."""
+    if not beside:
+        return True
+    makers = [value.producer() if value is not None else None for value in node.inputs]
+    kinds = {maker.op_type for maker in makers if maker is not None}
+    return all(not wanted.isdisjoint(kinds) for wanted in beside)
 
 
 def _try(
