@@ -36,7 +36,7 @@ def tune(
     if not kernels:
         raise UsageError("tune needs to know what to measure", hint="modelkit tune --kernels")
     execute(
-        "kernels",
+        "tune",
         {
             "output": output,
             "only": only or [],

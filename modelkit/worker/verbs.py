@@ -13,6 +13,6 @@ VERBS: dict[str, str] = {
     "run": "modelkit.inference:run_file",
     "diff": "modelkit.inspection:diff_files",
     "inspect": "modelkit.inspection:inspect_file",
-    "kernels": "modelkit.tune:measure_kernels",
+    "tune": "modelkit.tune:measure_kernels",
     "doctor": "modelkit.doctor:examine",
 }
