@@ -64,8 +64,16 @@ def check_target(target: Path, *, force: bool) -> None:
 class Staged:
     """An output written completely but not yet in its place; leaving the block discards it."""
 
-    def __init__(self, path: Path, target: Path, data: Path | None, created: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        target: Path,
+        data: Path | None,
+        created: bool,
+        opened: ir.Model | None = None,
+    ) -> None:
         self.path = path
+        self._opened = opened
         self._target = target
         self._data = data if created else None
         self._used = data
@@ -81,6 +89,13 @@ class Staged:
         trace: TracebackType | None,
     ) -> None:
         self.discard()
+
+    @property
+    def opened(self) -> ir.Model:
+        """The model as it lies on the disk."""
+        if self._opened is None:
+            self._opened = load(self.path)
+        return self._opened
 
     def commit(self) -> Path:
         """Put the output in place, durably, and return where it is."""
@@ -135,11 +150,11 @@ def stage(model: ir.Model, target: Path, *, force: bool = False) -> Staged:
                 _write_model(proto, weights, file)
                 file.flush()
                 os.fsync(file.fileno())
-        load(temporary)
+        opened = load(temporary)
     except BaseException:
         Staged(temporary, target, data, created).discard()
         raise
-    return Staged(temporary, target, data, created)
+    return Staged(temporary, target, data, created, opened)
 
 
 def save(model: ir.Model, target: Path, *, force: bool = False) -> Path:

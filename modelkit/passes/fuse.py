@@ -39,7 +39,7 @@ def fuse(
     highest: int,
     watch: Watch | None = None,
 ) -> Fused:
-    """Return the fused model; ``model`` itself stays as it was.
+    """Return the fused model, which may be ``model`` itself: give a clone to keep it as it was.
 
     The fusions run at opset ``min(highest, 23)``.  If none that fired needs more than the opset
     the model had, they run again at that one, so that no opset is raised for nothing.  ``clean``
@@ -52,7 +52,7 @@ def fuse(
     misses: tuple[NearMiss, ...] | None = None
     if before < working:
         try:
-            raised, applied, cleaned = _at(working, model, fusions, allow, clean, watch)
+            raised, applied, cleaned = _at(working, clone(model), fusions, allow, clean, watch)
         except Unsupported as error:
             notes = (f"opset stays {before}: {error.cause or error.message}",)
         else:
@@ -76,11 +76,10 @@ def _at(
     clean: Clean,
     watch: Watch | None,
 ) -> tuple[Model, Applied, Sequence[Change]]:
-    copy = clone(model)
-    if convert_opset(copy, version).count:
+    if convert_opset(model, version).count:
         if watch is not None:
-            watch("convert_opset", copy)
-        clean(copy)
+            watch("convert_opset", model)
+        clean(model)
 
     def permitted(fusion: Fusion) -> str | None:
         if fusion.opset > version:
@@ -93,15 +92,15 @@ def _at(
     needed = 0
     for _ in range(MAX_ROUNDS):
         progress.step("fusions")
-        applied = _applied(fusions, copy, permitted, watch)
+        applied = _applied(fusions, model, permitted, watch)
         misses = {(miss.fusion, miss.node): miss for miss in applied.near_misses}
         if not applied.changes:
             break
         # What was cleaned up in between may complete the next pattern: fusions grow in steps.
         changes += applied.changes
         needed = max(needed, applied.opset_needed)
-        cleaned += clean(copy)
-    return copy, Applied(tuple(changes), tuple(misses.values()), needed), cleaned
+        cleaned += clean(model)
+    return model, Applied(tuple(changes), tuple(misses.values()), needed), cleaned
 
 
 def _applied(fusions: Sequence[Fusion], model: Model, allow: Allow, watch: Watch | None) -> Applied:

@@ -30,6 +30,8 @@ def remove_zero_channels(model: Model) -> Changes:
     the readers ignore an output is looked at where weights are small or some outputs look zero, so
     that the weights of a large model are not all read.
     """
+    if not _any_zeros(model):
+        return Changes()
     inside = {id(function.graph) for function in model.functions.values()}
     count, notes = 0, []
     for graph in list(graphs(model)):
@@ -43,6 +45,32 @@ def remove_zero_channels(model: Model) -> Changes:
                     notes.append(f"{removed} outputs of '{node.name or node.outputs[0].name}'")
                     count += 1
     return Changes(count, tuple(notes))
+
+
+def _any_zeros(model: Model) -> bool:
+    """Whether some constant that is looked at has zeros enough; each is read once."""
+    seen: set[tuple[int, str]] = set()
+    for graph in graphs(model):
+        for node in graph:
+            for value in node.inputs:
+                tensor = None if value is None else value.const_value
+                if tensor is not None and (id(tensor), node.op_type) not in seen:
+                    seen.add((id(tensor), node.op_type))
+                    if _has_zeros(node, value):
+                        return True
+    return False
+
+
+def _has_zeros(node: ir.Node, value: ir.Value | None) -> bool:
+    """Whether ``node`` multiplies by some zeros, or its weight has a slice of them."""
+    if is_onnx(node, "Mul"):
+        array = const_of(value)
+        return array is not None and array.nbytes <= SMALL_BYTES and not array.all()
+    weight = _weight(node) if value is node.inputs[min(1, len(node.inputs) - 1)] else None
+    if weight is None or not _promising(node, weight):
+        return False
+    filled = (weight != 0).reshape(*weight.shape[:2], -1).any(axis=-1)
+    return not bool(filled.any(axis=0).all() and filled.any(axis=1).all())
 
 
 @dataclass
