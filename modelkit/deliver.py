@@ -4,6 +4,7 @@ Every writing verb ends here, so that each keeps the same promises: the output i
 source, is not slower, is complete on disk, and nothing that was there before is lost.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -138,6 +139,31 @@ def up_to_date(output: Path, verb: str, recipe: Mapping[str, Any], source_sha256
         and last.get("source_sha256") == source_sha256
         and last.get("modelkit") == modelkit.__version__
     )
+
+
+def unchanged(model: Model, output: Path, step: str) -> Delivery:
+    """What a verb says of ``model`` at ``output``, which :func:`up_to_date` found so."""
+    reason = "the output is up to date"
+    return Delivery(
+        facts(model, output),
+        Verification(step, "", True, "", (), skipped=reason),
+        SpeedVerdict(None, True, reason),
+        str(output),
+    )
+
+
+def note_data(recipe: dict[str, Any], data: str | None) -> bool:
+    """Note the digest of a data file in ``recipe``; whether it now says all a result depends on.
+
+    A folder or a module may change without a word, so they leave the recipe open.
+    """
+    if data is None:
+        return True
+    if not Path(data).is_file():
+        return False
+    with Path(data).open("rb") as file:
+        recipe["calib_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return True
 
 
 def _inputs(

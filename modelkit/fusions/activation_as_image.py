@@ -20,39 +20,51 @@ _ONE = (("Gelu", ""), ("Gelu", _MICROSOFT), ("QuickGelu", _MICROSOFT), ("Relu", 
 _TWO = ("Add", "Mul")
 
 
+Moved = Callable[[Expr, str], Expr]
+"""A value in another layout, and the name of what the move makes when it also changes the rank."""
+
+
+def elementwise(moved: Moved) -> tuple[Callable[..., Expr], ...]:
+    """The spellings of every activation of one or two operands that were ``moved`` before."""
+
+    def one(kind: str, domain: str) -> Callable[[Expr], Expr]:
+        def of_one(x: Expr) -> Expr:
+            return Expr(kind, (moved(x, "x_moved"),), domain=domain).named("made")
+
+        return of_one
+
+    def two(kind: str) -> Callable[[Expr, Expr], Expr]:
+        def of_two(x: Expr, y: Expr) -> Expr:
+            return Expr(kind, (moved(x, "x_moved"), moved(y, "y_moved"))).named("made")
+
+        return of_two
+
+    return (*(one(*kind) for kind in _ONE), *(two(kind) for kind in _TWO))
+
+
+def computed(made: Capture, x: Capture, y: Capture) -> Expr:
+    """The operator that made ``made``, on operands before they are moved."""
+    assert made.node is not None
+    operands = (x,) if y.value is None else (x, y)
+    return Expr(made.node.op_type, operands, made.attrs, made.node.domain)
+
+
 def _rows(image: Expr, name: str) -> Expr:
     moved = op.Transpose(image, perm=[0, 2, 3, 1])
     return either(op.Squeeze(moved, _BATCH).named(name), moved)
 
 
-def _one(kind: str, domain: str) -> Callable[[Expr], Expr]:
-    def behind_one(x: Expr) -> Expr:
-        return Expr(kind, (_rows(x, "x_rows"),), domain=domain).named("made")
-
-    return behind_one
+before = elementwise(_rows)
 
 
-def _two(kind: str) -> Callable[[Expr, Expr], Expr]:
-    def behind_two(x: Expr, y: Expr) -> Expr:
-        return Expr(kind, (_rows(x, "x_rows"), _rows(y, "y_rows"))).named("made")
-
-    return behind_two
-
-
-before = (*(_one(*kind) for kind in _ONE), *(_two(kind) for kind in _TWO))
-
-
-def when(x: Capture, y: Capture, x_rows: Capture, y_rows: Capture) -> str | None:
+def when(x: Capture, y: Capture, x_moved: Capture, y_moved: Capture) -> str | None:
     if y.value is None:
         return None
-    if (x_rows.value is None) != (y_rows.value is None) or x.shape is None or x.shape != y.shape:
+    if (x_moved.value is None) != (y_moved.value is None) or x.shape is None or x.shape != y.shape:
         return "its operands are not known to have the same layout and shape"
     return None
 
 
-def after(x: Capture, y: Capture, x_rows: Capture, made: Capture) -> Expr:
-    assert made.node is not None
-    operands = (x,) if y.value is None else (x, y)
-    image = Expr(made.node.op_type, operands, made.attrs, made.node.domain)
-    moved = op.Transpose(image, perm=[0, 2, 3, 1])
-    return moved if x_rows.value is None else op.Squeeze(moved, _BATCH)
+def after(x: Capture, y: Capture, x_moved: Capture, made: Capture) -> Expr:
+    moved = op.Transpose(computed(made, x, y), perm=[0, 2, 3, 1])
+    return moved if x_moved.value is None else op.Squeeze(moved, _BATCH)

@@ -5,7 +5,7 @@ every step; grouped-query attention is native to the operator.
 Equal: exactly the same numbers.
 """
 
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, Operand, op
 
 OPSET = 23
 
@@ -16,12 +16,12 @@ def _repeated(x: Expr, name: str) -> Expr:
     return op.Reshape(wide, Expr()).named(name)
 
 
-def masked(q: Expr, k: Expr, v: Expr, mask: Expr) -> Expr:
+def masked(q: Expr, k: Expr, v: Expr, mask: Operand) -> Expr:
     return op.Attention(q, _repeated(k, "keys"), _repeated(v, "values"), mask).named("made")
 
 
 def unmasked(q: Expr, k: Expr, v: Expr) -> Expr:
-    return masked(q, k, v, None)  # type: ignore[arg-type]
+    return masked(q, k, v, None)
 
 
 before = (masked, unmasked)

@@ -7,7 +7,7 @@ Equal: exactly the same numbers.
 
 import numpy as np
 
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, Operand, op
 
 OPSET = 23
 
@@ -18,17 +18,17 @@ def _heads(x: Expr) -> Expr:
     return op.Transpose(x, perm=_SWAP).shared()
 
 
-def masked(q: Expr, k: Expr, v: Expr, mask: Expr) -> Expr:
+def masked(q: Expr, k: Expr, v: Expr, mask: Operand) -> Expr:
     made = op.Attention(_heads(q), _heads(k), _heads(v), mask).named("made")
     return op.Transpose(made, perm=_SWAP)
 
 
 def unmasked(q: Expr, k: Expr, v: Expr) -> Expr:
-    return masked(q, k, v, None)  # type: ignore[arg-type]
+    return masked(q, k, v, None)
 
 
 def cached(
-    q: Expr, k: Expr, v: Expr, mask: Expr, past_key: Expr, past_value: Expr
+    q: Expr, k: Expr, v: Expr, mask: Operand, past_key: Expr, past_value: Expr
 ) -> tuple[Expr, Expr, Expr]:
     whole = op.Attention(_heads(q), _heads(k), _heads(v), mask, past_key, past_value).named("made")
     made, keys, values = op.several(3, whole)
@@ -38,7 +38,7 @@ def cached(
 def cached_unmasked(
     q: Expr, k: Expr, v: Expr, past_key: Expr, past_value: Expr
 ) -> tuple[Expr, Expr, Expr]:
-    return cached(q, k, v, None, past_key, past_value)  # type: ignore[arg-type]
+    return cached(q, k, v, None, past_key, past_value)
 
 
 before = (cached, cached_unmasked, masked, unmasked)
@@ -53,12 +53,14 @@ def when(q: Capture, k: Capture, v: Capture) -> str | None:
     return None
 
 
-def _flat(x: Capture) -> Expr:
-    heads, width = _split(x)
+def flat(x: Capture) -> Expr:
+    """[batch, sequence, heads, width] as [batch, sequence, heads * width]."""
+    heads, width = split(x)
     return op.Reshape(x, np.array([0, 0, heads * width], np.int64))
 
 
-def _split(x: Capture) -> tuple[int, int]:
+def split(x: Capture) -> tuple[int, int]:
+    """The heads and the width of [batch, sequence, heads, width], which must be known."""
     assert x.shape is not None
     heads, width = x.shape[2:]
     assert isinstance(heads, int)
@@ -75,9 +77,9 @@ def after(
     past_value: Capture,
     made: Capture,
 ) -> Expr | tuple[Expr, ...]:
-    attributes = {**made.attrs, "q_num_heads": _split(q)[0], "kv_num_heads": _split(k)[0]}
-    whole = op.Attention(_flat(q), _flat(k), _flat(v), mask, past_key, past_value, **attributes)
-    joined = np.array([0, 0, _split(q)[0], _split(v)[1]], np.int64)
+    attributes = {**made.attrs, "q_num_heads": split(q)[0], "kv_num_heads": split(k)[0]}
+    whole = op.Attention(flat(q), flat(k), flat(v), mask, past_key, past_value, **attributes)
+    joined = np.array([0, 0, split(q)[0], split(v)[1]], np.int64)
     if past_key.value is None:
         return op.Reshape(whole, joined)
     first, keys, values = op.several(3, whole)

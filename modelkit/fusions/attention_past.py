@@ -5,7 +5,7 @@ long past, decoding is 1.1-1.6x faster.
 Equal: exactly the same numbers.
 """
 
-from modelkit.rewrite import Capture, Expr, either, op
+from modelkit.rewrite import Capture, Expr, Operand, either, op
 
 OPSET = 23
 
@@ -17,7 +17,7 @@ def _appended(past: Expr, new: Expr, name: str) -> Expr:
 
 
 def masked(
-    q: Expr, k: Expr, v: Expr, mask: Expr, past_key: Expr, past_value: Expr
+    q: Expr, k: Expr, v: Expr, mask: Operand, past_key: Expr, past_value: Expr
 ) -> tuple[Expr, Expr, Expr]:
     keys, values = _appended(past_key, k, "keys"), _appended(past_value, v, "values")
     made = op.Attention(q, keys, values, mask).named("made")
@@ -27,7 +27,7 @@ def masked(
 def unmasked(
     q: Expr, k: Expr, v: Expr, past_key: Expr, past_value: Expr
 ) -> tuple[Expr, Expr, Expr]:
-    return masked(q, k, v, None, past_key, past_value)  # type: ignore[arg-type]
+    return masked(q, k, v, None, past_key, past_value)
 
 
 before = (masked, unmasked)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.fusions.attention_heads import flat, split
 from modelkit.model import const_of
 from modelkit.rewrite import Capture, Expr, op
 
@@ -22,23 +23,21 @@ def _turned(x: Expr, cos: Expr, sin: Expr, low: Expr, high: Expr) -> Expr:
     return x * cos + op.Concat(-high, low, axis=-1).named("joined") * sin
 
 
+def _slice(x: Expr, name: str, *parts: str) -> Expr:
+    return op.Slice(x, *(Expr(name=f"{name}_{part}") for part in ("starts", "ends", *parts)))
+
+
 def sliced(x: Expr, cos: Expr, sin: Expr) -> Expr:
-    low, high = (
-        op.Slice(x, *(Expr(name=f"{name}_{part}") for part in ("starts", "ends", "axes", "steps")))
-        for name in ("low", "high")
-    )
+    low, high = (_slice(x, name, "axes", "steps") for name in ("low", "high"))
     return _turned(x, cos, sin, low, high)
 
 
 def sliced_by_one(x: Expr, cos: Expr, sin: Expr) -> Expr:
-    low, high = (
-        op.Slice(x, *(Expr(name=f"{name}_{part}") for part in ("starts", "ends", "axes")))
-        for name in ("low", "high")
-    )
+    low, high = (_slice(x, name, "axes") for name in ("low", "high"))
     return _turned(x, cos, sin, low, high)
 
 
-def split(x: Expr, cos: Expr, sin: Expr) -> Expr:
+def split_in_two(x: Expr, cos: Expr, sin: Expr) -> Expr:
     low, high = op.several(2, op.Split(x, Expr(name="sizes")))
     return _turned(x, cos, sin, low.named("half"), high)
 
@@ -48,7 +47,7 @@ def split_evenly(x: Expr, cos: Expr, sin: Expr) -> Expr:
     return _turned(x, cos, sin, low.named("half"), high)
 
 
-before = (sliced, sliced_by_one, split, split_evenly)
+before = (sliced, sliced_by_one, split_in_two, split_evenly)
 
 
 def when(
@@ -168,9 +167,6 @@ def after(x: Capture, cos: Capture, sin: Capture) -> Expr:
         c, s = op.Expand(c, rows), op.Expand(s, rows)
     if axis == 1:
         return op.RotaryEmbedding(x, c, s)
-    heads, width = x.shape[2:]
-    assert isinstance(heads, int)
-    assert isinstance(width, int)
-    flat = op.Reshape(x, np.array([0, 0, heads * width], np.int64))
-    turned = op.RotaryEmbedding(flat, c, s, num_heads=heads)
+    heads, width = split(x)
+    turned = op.RotaryEmbedding(flat(x), c, s, num_heads=heads)
     return op.Reshape(turned, np.array([0, 0, heads, width], np.int64))

@@ -6,6 +6,7 @@ Equal: exactly the same numbers.
 
 import numpy as np
 
+from modelkit.fusions.attention_heads import flat, split
 from modelkit.rewrite import Capture, Expr, op
 
 OPSET = 23
@@ -24,10 +25,6 @@ def when(x: Capture) -> str | None:
 
 
 def after(x: Capture, cos: Capture, sin: Capture, made: Capture) -> Expr:
-    assert x.shape is not None
-    heads, width = x.shape[2:]
-    assert isinstance(heads, int)
-    assert isinstance(width, int)
-    flat = op.Reshape(x, np.array([0, 0, heads * width], np.int64))
-    turned = op.RotaryEmbedding(flat, cos, sin, **{**made.attrs, "num_heads": heads})
+    heads, width = split(x)
+    turned = op.RotaryEmbedding(flat(x), cos, sin, **{**made.attrs, "num_heads": heads})
     return op.Transpose(op.Reshape(turned, np.array([0, 0, heads, width], np.int64)), perm=_SWAP)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelkit import progress
-from modelkit.deliver import Delivery, Terms, deliver, up_to_date
+from modelkit.deliver import Delivery, Terms, deliver, unchanged, up_to_date
 from modelkit.errors import CheckFailed, ModelkitError
 from modelkit.model import (
     Model,
@@ -31,8 +31,6 @@ from modelkit.reports import (
     FileFacts,
     OptimizeReport,
     RewritesReport,
-    SpeedVerdict,
-    Verification,
 )
 from modelkit.runtime.feeds import propose
 from modelkit.runtime.session import open_session, use_custom_ops
@@ -161,20 +159,20 @@ def _prepared(job: _Job, *, check: bool) -> None:
 
 def _unchanged(job: _Job, choice: Choice, before: FileFacts) -> OptimizeReport:
     result = load(job.output)
-    reason = "the output is up to date"
+    found = unchanged(result, job.output, "optimize")
     return OptimizeReport(
         source=before,
-        result=facts(result, job.output),
+        result=found.result,
         level=choice.level,
         target=choice.target,
         changes=(),
         near_misses=(),
         operators_before=operator_counts(job.origin),
         operators_after=operator_counts(result),
-        verification=Verification("optimize", "", True, "", (), skipped=reason),
-        speed=SpeedVerdict(None, True, reason),
+        verification=found.verification,
+        speed=found.speed,
         up_to_date=True,
-        written=str(job.output),
+        written=found.written,
     )
 
 

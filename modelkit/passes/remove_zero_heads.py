@@ -10,7 +10,9 @@ from modelkit.model import Model, add_constant, const_of
 from modelkit.passes.changes import Changes
 from modelkit.passes.surgery import graphs, is_onnx
 from modelkit.rewrite import Expr, either, op
+from modelkit.rewrite.fusion import Pattern
 from modelkit.rewrite.match import Match, matches
+from modelkit.rewrite.replace import Place, left_over
 
 _SWAP = [0, 2, 1, 3]
 _SCALES = ("q_scale", "k_scale", "scale", "q_divisor", "k_divisor", "divisor")
@@ -73,20 +75,13 @@ def _narrowed(graph: ir.Graph, node: ir.Node) -> int:
         return 0
     for pattern in _FOUND:
         for match in matches(pattern, node.outputs[0], Match()):
-            keep = _kept(match.bound) if _alone(match, node) else None
+            # A match that others read values of would not stay the same for them.
+            is_shared = any(left_over(Place(Pattern(pattern), match, node)))
+            keep = None if is_shared else _kept(match.bound)
             if keep is not None:
                 _cut(graph, match.bound, keep)
                 return keep.size - int(keep.sum())
     return 0
-
-
-def _alone(match: Match, root: ir.Node) -> bool:
-    inside = set(match.nodes)
-    values = [value for node in match.nodes if node is not root for value in node.outputs]
-    return not any(
-        value.is_graph_output() or any(user not in inside for user, _ in value.uses())
-        for value in values
-    )
 
 
 def _kept(bound: Bound) -> np.ndarray | None:

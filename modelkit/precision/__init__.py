@@ -1,6 +1,5 @@
 """``fp16``: half precision that is proven right, without the card it is meant for."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from modelkit import progress
-from modelkit.deliver import Delivery, Proof, Terms, deliver, up_to_date
+from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchanged, up_to_date
 from modelkit.errors import CheckFailed
 from modelkit.model import (
     Model,
@@ -31,7 +30,7 @@ from modelkit.precision.ranges import Range
 from modelkit.precision.refusals import no_gain, nothing, reasons, refuse, unlike
 from modelkit.precision.rules import Keep
 from modelkit.precision.simulate import simulated_file
-from modelkit.reports import FileFacts, PrecisionReport, Skip, SpeedVerdict, Verification
+from modelkit.reports import FileFacts, PrecisionReport, Skip
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.feeds import Proposal
 from modelkit.runtime.session import Feeds, open_session, use_custom_ops
@@ -88,13 +87,10 @@ def fp16_file(
     path = Path(source)
     target = Path(output) if output else path.parent / f"{path.stem}.{options.step}.onnx"
     recipe = options.recipe()
-    if options.calib_data is not None and Path(options.calib_data).is_file():
-        with Path(options.calib_data).open("rb") as file:
-            recipe["calib_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    settled = note_data(recipe, options.calib_data)
     progress.step("reading")
     origin = load(path)
     before, digest = facts(origin, path), sha256(path)
-    settled = options.calib_data is None or "calib_sha256" in recipe
     if settled and not (force or dry_run) and up_to_date(target, "fp16", recipe, digest):
         return _unchanged(before, target, options, recipe)
     if not dry_run:
@@ -228,10 +224,10 @@ def _skips(types: Types, keep: Keep) -> tuple[Skip, ...]:
 def _unchanged(
     before: FileFacts, target: Path, options: Options, recipe: dict[str, Any]
 ) -> PrecisionReport:
-    reason = "the output is up to date"
+    found = unchanged(load(target), target, options.step)
     return PrecisionReport(
         source=before,
-        result=facts(load(target), target),
+        result=found.result,
         half=options.step,
         options={name: str(value) for name, value in recipe.items()},
         in_half=0,
@@ -239,8 +235,8 @@ def _unchanged(
         casts=0,
         casts_removed=0,
         cast_share=None,
-        verification=Verification(options.step, "", True, "", (), skipped=reason),
-        speed=SpeedVerdict(None, True, reason),
+        verification=found.verification,
+        speed=found.speed,
         up_to_date=True,
-        written=str(target),
+        written=found.written,
     )

@@ -1,19 +1,18 @@
 """``quantize``: layers in fewer bits, gated by accuracy and speed."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from modelkit import progress
-from modelkit.deliver import Terms, deliver, up_to_date
+from modelkit.deliver import Terms, deliver, note_data, unchanged, up_to_date
 from modelkit.errors import UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
 from modelkit.quantize.modes import MODES, dynamic
 from modelkit.quantize.options import Options, checked
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.refusals import nothing, refuse, slower
-from modelkit.reports import FileFacts, QuantizeReport, SpeedVerdict, Verification
+from modelkit.reports import FileFacts, QuantizeReport
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.session import use_custom_ops
 from modelkit.safe import safe
@@ -78,13 +77,10 @@ def quantize_file(
     ending = _ENDINGS.get(mode, "int8")
     target = Path(output) if output else path.parent / f"{path.stem}.{ending}.onnx"
     recipe = options.recipe()
-    if options.calib_data is not None and Path(options.calib_data).is_file():
-        with Path(options.calib_data).open("rb") as file:
-            recipe["calib_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    settled = note_data(recipe, options.calib_data)
     progress.step("reading")
     origin = load(path)
     before, digest = facts(origin, path), sha256(path)
-    settled = options.calib_data is None or "calib_sha256" in recipe
     if settled and not (force or dry_run) and up_to_date(target, "quantize", recipe, digest):
         return _unchanged(before, target, recipe)
     refuse(origin, path)
@@ -119,17 +115,17 @@ def quantize_file(
 
 
 def _unchanged(before: FileFacts, target: Path, recipe: dict[str, Any]) -> QuantizeReport:
-    reason = "the output is up to date"
+    found = unchanged(load(target), target, "int8")
     return QuantizeReport(
         source=before,
-        result=facts(load(target), target),
+        result=found.result,
         mode=str(recipe["mode"]),
         options={name: str(value) for name, value in recipe.items()},
         candidates=0,
         quantized=0,
         skips=(),
-        verification=Verification("int8", "", True, "", (), skipped=reason),
-        speed=SpeedVerdict(None, True, reason),
+        verification=found.verification,
+        speed=found.speed,
         up_to_date=True,
-        written=str(target),
+        written=found.written,
     )

@@ -5,7 +5,17 @@ Matching never changes the graph; only :func:`apply` does.
 
 from modelkit.rewrite.apply import Applied, apply
 from modelkit.rewrite.capture import Capture
-from modelkit.rewrite.expression import Expr, either, op
+from modelkit.rewrite.expression import Expr, Operand, either, op
 from modelkit.rewrite.fusion import Fusion, read_fusion
 
-__all__ = ["Applied", "Capture", "Expr", "Fusion", "apply", "either", "op", "read_fusion"]
+__all__ = [
+    "Applied",
+    "Capture",
+    "Expr",
+    "Fusion",
+    "Operand",
+    "apply",
+    "either",
+    "op",
+    "read_fusion",
+]

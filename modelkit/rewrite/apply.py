@@ -89,7 +89,6 @@ def _apply_to(
                 for node in index.get(root, ()):
                     if node.graph is graph and _is_plausible(node, beside):
                         done = _try(fusion, pattern, node, model, reasons[fusion.name], tally)
-                        # What it made is found in the next round.
                         is_sorted = is_sorted and not (done and pattern.also)
     # Readers of a second replaced value may stand before the operators it has now.
     if not is_sorted:

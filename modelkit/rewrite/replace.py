@@ -47,7 +47,7 @@ class Place:
 def escape(place: Place) -> str | None:
     """Why the covered nodes cannot go: somebody else needs what they make."""
     inside, replaced = set(place.match.nodes), place.replaced
-    for value, user in _left_over(place):
+    for value, user in left_over(place):
         if user is None:
             return f"'{value.name}' is an output of the graph"
         if _other_source(user, place) is None:
@@ -58,7 +58,7 @@ def escape(place: Place) -> str | None:
     return None
 
 
-def _left_over(place: Place) -> Iterator[tuple[ir.Value, ir.Node | None]]:
+def left_over(place: Place) -> Iterator[tuple[ir.Value, ir.Node | None]]:
     """Values that would vanish, each with an operator outside that reads it (None: the graph)."""
     inside, replaced = set(place.match.nodes), place.replaced
     for node in place.match.nodes:
@@ -147,7 +147,7 @@ def replace(place: Place, expressions: Sequence[Any], model: Model) -> None:
 
 
 def _move_readers(place: Place) -> None:
-    for _, user in list(_left_over(place)):
+    for _, user in list(left_over(place)):
         source = None if user is None else _other_source(user, place)
         if user is None or source is None:
             continue
