@@ -115,7 +115,7 @@ def deliver(
         speed = _gated(staged, source, terms) if gated else _ungated("nothing to be slower than")
         if how.for_size:
             speed = replace(speed, kept=True)
-        result = replace(facts(staged.opened, staged.path), path=str(output))
+        result = replace(facts(model, output), bytes=staged.bytes)
         if not speed.kept or terms.dry_run:
             return Delivery(result, verification, speed, "")
         progress.step("commit")

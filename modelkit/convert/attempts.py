@@ -8,6 +8,7 @@ from modelkit.convert.source import Options, Route, Source
 from modelkit.deliver import Delivery, Terms, deliver
 from modelkit.errors import BadInput, CheckFailed, ModelkitError, Unsupported
 from modelkit.model import Model, add_step, strip_debug, write_inputs
+from modelkit.model.walk import inside
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.reports import Attempt
 from modelkit.runtime.data.settings import keep_settings
@@ -96,7 +97,7 @@ def refuse_training(model: Model) -> None:
     Raises:
         CheckFailed: naming the node.
     """
-    for node in model.graph.all_nodes():
+    for node in inside(model.graph):
         training = node.attributes.get_int("training_mode", 0) != 0
         dropped = node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None
         if dropped:

@@ -10,6 +10,7 @@ from modelkit.convert.input_shapes import parse
 from modelkit.convert.source import Options, Route, Source
 from modelkit.errors import UsageError
 from modelkit.model import InputSpec, Model
+from modelkit.model.walk import inside
 from modelkit.passes.set_dims import fix_dims
 from modelkit.safe import safe
 
@@ -126,7 +127,7 @@ def _route(route: Route, names: Mapping[str, str], lengths: Mapping[str, int]) -
 def rename_axes(model: Model, names: Mapping[str, str]) -> None:
     """Give symbolic axes other names, everywhere in the model."""
     values = [*model.graph.inputs, *model.graph.outputs]
-    values += [value for node in model.graph.all_nodes() for value in node.outputs]
+    values += [value for node in inside(model.graph) for value in node.outputs]
     for value in values:
         if value.shape is None:
             continue

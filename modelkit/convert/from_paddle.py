@@ -17,6 +17,7 @@ import paddle2onnx
 from modelkit.convert.source import Options, Route, Source
 from modelkit.errors import BadInput, Unsupported, UsageError
 from modelkit.model import InputSpec, Model, clone, const_of, load
+from modelkit.model.walk import inside
 from modelkit.runtime.roles import guessed_specs
 from modelkit.runtime.session import Feeds
 from modelkit.safe import safe
@@ -70,7 +71,7 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
 def _bounded(specs: tuple[InputSpec, ...], model: Model) -> tuple[InputSpec, ...]:
     """Whole numbers stay below the rows of the smallest table that is looked up."""
     rows = []
-    for node in model.graph.all_nodes():
+    for node in inside(model.graph):
         table = const_of(node.inputs[0]) if node.op_type == "Gather" else None
         if table is not None and table.ndim == 2:
             rows.append(table.shape[0])

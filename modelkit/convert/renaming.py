@@ -9,6 +9,7 @@ from onnx_ir import Value
 from modelkit.convert.source import Options, Route, Source
 from modelkit.errors import UsageError
 from modelkit.model import InputSpec, Model, fresh_name
+from modelkit.model.walk import inside
 from modelkit.runtime.session import Feeds
 from modelkit.safe import safe
 
@@ -105,7 +106,7 @@ def rename(model: Model, names: Mapping[str, str], outputs: Sequence[str]) -> di
 
 def _make_room(model: Model, taken: set[str], ends: Sequence[Value]) -> None:
     """Values inside that already have one of these names get others."""
-    inner = [value for node in model.graph.all_nodes() for value in node.outputs]
+    inner = [value for node in inside(model.graph) for value in node.outputs]
     for value in [*inner, *model.graph.initializers.values()]:
         if value.name in taken and value not in ends:
             value.name = fresh_name(model.graph, f"{value.name}_inner")

@@ -24,6 +24,7 @@ from modelkit.convert.input_shapes import parse, role
 from modelkit.convert.source import Options, Route, Source
 from modelkit.errors import BadInput, ModelkitError, Unsupported, UsageError
 from modelkit.model import InputSpec, Model
+from modelkit.model.walk import inside
 from modelkit.runtime.session import Feeds
 from modelkit.safe import safe
 
@@ -225,7 +226,7 @@ def refused(error: Exception) -> ModelkitError:
 
 def named(model: Model, specs: Sequence[InputSpec], outputs: Sequence[str]) -> Model:
     """``model`` with inputs and outputs named and ordered as given, unknown operators refused."""
-    unknown = {node.op_type for node in model.graph.all_nodes() if node.domain not in _DOMAINS}
+    unknown = {node.op_type for node in inside(model.graph) if node.domain not in _DOMAINS}
     if unknown:
         raise Unsupported(
             "tf2onnx knows no form of some operators",

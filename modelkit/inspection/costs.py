@@ -8,6 +8,7 @@ import onnx_ir as ir
 from modelkit.errors import UsageError
 from modelkit.model import Model
 from modelkit.model.flops import flops
+from modelkit.model.walk import inside
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
 from modelkit.reports import Costs
@@ -31,7 +32,7 @@ def costs(model: Model, dims: Mapping[str, int]) -> Costs:
     infer_symbols(model)
     by_operator: Counter[str] = Counter()
     unknown = 0
-    for node in model.graph.all_nodes():
+    for node in inside(model.graph):
         shapes = [_lengths(value) for value in node.inputs]
         outs = [_lengths(value) for value in node.outputs]
         equation = node.attributes.get_string("equation") or ""
@@ -123,6 +124,6 @@ def _read(node: ir.Node) -> list[ir.Value]:
     found = [value for value in node.inputs if value is not None and value.const_value is None]
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
-            for inner in attribute.as_graph().all_nodes():
+            for inner in inside(attribute.as_graph()):
                 found += [v for v in inner.inputs if v is not None and v.const_value is None]
     return found

@@ -3,13 +3,14 @@
 from onnx_ir import Model
 
 from modelkit.model.constants import add_constant, const_of, fresh_name
-from modelkit.model.facts import facts, newest_of, nodes, operator_counts
+from modelkit.model.facts import facts, newest_of, operator_counts
 from modelkit.model.inputs import InputSpec, read_inputs, write_inputs
 from modelkit.model.provenance import add_step, history, strip_debug
 from modelkit.model.read import load, sha256
 from modelkit.model.structure import validate
 from modelkit.model.tensors import release
 from modelkit.model.type_check import type_error
+from modelkit.model.walk import bodies, graphs, inside, nested, nodes
 from modelkit.model.write import Staged, check_target, save, stage
 
 
@@ -24,13 +25,17 @@ __all__ = [
     "Staged",
     "add_constant",
     "add_step",
+    "bodies",
     "check_target",
     "clone",
     "const_of",
     "facts",
     "fresh_name",
+    "graphs",
     "history",
+    "inside",
     "load",
+    "nested",
     "newest_of",
     "nodes",
     "operator_counts",

@@ -3,6 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.model.walk import inside
+
 
 def const_of(value: ir.Value | None) -> np.ndarray | None:
     """The array of an initializer or Constant node, None for anything else.
@@ -29,7 +31,7 @@ def fresh_name(graph: ir.Graph, stem: str) -> str:
     """
     taken = graph.meta.get("modelkit.names")
     if taken is None:
-        taken = {value.name for node in graph.all_nodes() for value in node.outputs}
+        taken = {value.name for node in inside(graph) for value in node.outputs}
         taken |= {value.name for value in graph.inputs} | set(graph.initializers)
         graph.meta["modelkit.names"] = taken
     name, number = stem, 0

@@ -1,12 +1,12 @@
 """A model in one line: sizes, operators, and the oldest runtime that opens it."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx_ir as ir
 
 from modelkit.model.tensors import MappedTensor
+from modelkit.model.walk import nested, nodes
 from modelkit.reports import FileFacts
 
 # Newest ai.onnx opset and IR version that each ONNX Runtime release opens.
@@ -36,7 +36,7 @@ def facts(model: ir.Model, path: Path) -> FileFacts:
         nodes=sum(operators.values()),
         parameters=sum(
             value.const_value.size
-            for graph in _graphs(model)
+            for graph in nested(model.graph)
             for value in graph.initializers.values()
             if value.const_value is not None
         ),
@@ -54,13 +54,6 @@ def operator_counts(model: ir.Model) -> dict[str, int]:
         domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
         counts[f"{domain}{node.op_type}"] += 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Every node: of the graph, of its subgraphs, and of the functions."""
-    yield from model.graph.all_nodes()
-    for function in model.functions.values():
-        yield from function.all_nodes()
 
 
 def lowest_runtime(opset: int, ir_version: int) -> str:
@@ -83,14 +76,10 @@ def newest_of(major: int, minor: int) -> tuple[int, int] | None:
     return found
 
 
-def _graphs(model: ir.Model) -> list[ir.Graph]:
-    return [model.graph, *{id(g): g for g in model.graph.subgraphs()}.values()]
-
-
 def _bytes_on_disk(model: ir.Model, path: Path) -> int:
     files = {path.resolve()} | {
         value.const_value.path.resolve()
-        for graph in _graphs(model)
+        for graph in nested(model.graph)
         for value in graph.initializers.values()
         if isinstance(value.const_value, MappedTensor)
     }

@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 import modelkit
+from modelkit.model.walk import graphs, nodes
 
 KEY = "modelkit.history"
 
@@ -49,10 +50,7 @@ def history(model: ir.Model) -> list[dict[str, Any]]:
 def strip_debug(model: ir.Model) -> int:
     """Drop stack traces, module paths and doc strings of exporters; say how many were dropped."""
     dropped = 0
-    holders: list[Any] = [model, model.graph, *model.graph.all_nodes()]
-    for function in model.functions.values():
-        holders += [function, *function.all_nodes()]
-    holders += model.graph.subgraphs()
+    holders: list[Any] = [model, *graphs(model), *model.functions.values(), *nodes(model)]
     for holder in list(holders):
         if isinstance(holder, ir.Node):
             holders += holder.outputs

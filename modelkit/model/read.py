@@ -41,6 +41,17 @@ def load(path: Path) -> ir.Model:
     return model
 
 
+def check(path: Path) -> None:
+    """Read a file as :func:`load` does, as far as what may go wrong in writing one.
+
+    Raises:
+        BadInput: it is cut off, a weight lies outside its file, or the graph breaks the rules.
+    """
+    proto, inline = _parsed(path)
+    structure.check_proto(proto, safe(str(path)))
+    _views(proto, path, inline)
+
+
 def sha256(path: Path) -> str:
     """Hash of a model file and of the data files it names, in the order of their names."""
     digest = hashlib.sha256()

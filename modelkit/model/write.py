@@ -23,8 +23,9 @@ from modelkit import progress
 from modelkit.errors import BadInput, CannotWrite
 from modelkit.model import wire
 from modelkit.model.files import mapped
-from modelkit.model.read import load
+from modelkit.model.read import check
 from modelkit.model.tensors import raw, release, release_view
+from modelkit.model.walk import nodes
 from modelkit.safe import safe
 
 INLINE_LIMIT = 1 << 30
@@ -70,10 +71,8 @@ class Staged:
         target: Path,
         data: Path | None,
         created: bool,
-        opened: ir.Model | None = None,
     ) -> None:
         self.path = path
-        self._opened = opened
         self._target = target
         self._data = data if created else None
         self._used = data
@@ -91,11 +90,10 @@ class Staged:
         self.discard()
 
     @property
-    def opened(self) -> ir.Model:
-        """The model as it lies on the disk."""
-        if self._opened is None:
-            self._opened = load(self.path)
-        return self._opened
+    def bytes(self) -> int:
+        """What the model takes on the disk."""
+        files = [path for path in (self.path, self._used) if path is not None]
+        return sum(path.stat().st_size for path in files)
 
     def commit(self) -> Path:
         """Put the output in place, durably, and return where it is."""
@@ -127,7 +125,7 @@ class Staged:
 
 
 def stage(model: ir.Model, target: Path, *, force: bool = False) -> Staged:
-    """Write ``model`` beside ``target`` under a temporary name, re-open it, and return it.
+    """Write ``model`` beside ``target`` under a temporary name, read it again, and return it.
 
     Raises:
         CannotWrite: see :func:`check_target`; also a full disk.  Nothing is left behind.
@@ -150,11 +148,11 @@ def stage(model: ir.Model, target: Path, *, force: bool = False) -> Staged:
                 _write_model(proto, weights, file)
                 file.flush()
                 os.fsync(file.fileno())
-        opened = load(temporary)
+        check(temporary)
     except BaseException:
         Staged(temporary, target, data, created).discard()
         raise
-    return Staged(temporary, target, data, created, opened)
+    return Staged(temporary, target, data, created)
 
 
 def save(model: ir.Model, target: Path, *, force: bool = False) -> Path:
@@ -167,11 +165,8 @@ def _make_presentable(model: ir.Model) -> None:
     """Name every node, each once: legal ONNX repeats names, ONNX Runtime refuses them."""
     model.ir_version = min(model.ir_version, LATEST_IR)
     taken: set[str] = set()
-    nodes = [*model.graph.all_nodes()]
-    for function in model.functions.values():
-        nodes += function.all_nodes()
     last: dict[str, int] = {}
-    for node in nodes:
+    for node in nodes(model):
         stem = name = node.name or f"{node.op_type}_0"
         while name in taken:
             last[stem] = last.get(stem, 0) + 1

@@ -13,6 +13,7 @@ from modelkit.model import (
     Model,
     add_step,
     check_target,
+    clone,
     facts,
     load,
     operator_counts,
@@ -56,13 +57,19 @@ class _Job:
 
     source: Path
     output: Path
-    origin: Model
+    fresh: Model | None
+    operators: dict[str, int]
     sha: str
     terms: Terms
     shaping: Shaping
     folder: Path
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
+
+    def origin(self) -> Model:
+        """A model of the source that may be used up: the one already read, then the file again."""
+        model, self.fresh = self.fresh or load(self.source), None
+        return model
 
     def recipe(self, choice: Choice) -> dict[str, Any]:
         return {
@@ -122,11 +129,12 @@ def optimize_file(
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
     before = facts(origin, path)
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
-        job = _Job(path, place, origin, sha256(path), terms, shaping, Path(folder))
+        counts = operator_counts(origin)
+        job = _Job(path, place, origin, counts, sha256(path), terms, shaping, Path(folder))
+        del origin
         if not (force or dry_run) and up_to_date(place, "optimize", job.recipe(choice), job.sha):
             return _unchanged(job, choice, before)
         check_target(place, force=force)
-        validate(origin)
         _prepared(job, check=check)
         used, done, delivery = _stepping_back(job, choice)
         return OptimizeReport(
@@ -136,7 +144,7 @@ def optimize_file(
             target=target,
             changes=done.changes,
             near_misses=done.near_misses,
-            operators_before=operator_counts(origin),
+            operators_before=counts,
             operators_after=operator_counts(done.model),
             verification=delivery.verification,
             speed=delivery.speed,
@@ -151,8 +159,7 @@ def _prepared(job: _Job, *, check: bool) -> None:
             job.source, job.shaping, job.folder, seed=job.terms.seed, check=job.terms.verify
         )
         job.notes += notes
-        job.origin = load(job.source)
-        validate(job.origin)
+        job.fresh = None
     if check:
         job.watch = watching(job.source, job.folder, seed=job.terms.seed)
 
@@ -167,7 +174,7 @@ def _unchanged(job: _Job, choice: Choice, before: FileFacts) -> OptimizeReport:
         target=choice.target,
         changes=(),
         near_misses=(),
-        operators_before=operator_counts(job.origin),
+        operators_before=job.operators,
         operators_after=operator_counts(result),
         verification=found.verification,
         speed=found.speed,
@@ -192,7 +199,7 @@ def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]
         progress.note(job.notes[-1])
     # Only the opset may differ from what it was.
     nothing = replace(choice, level="basic", only=(ALWAYS,), skip=())
-    kept = replace(rewritten(job.origin, nothing), near_misses=())
+    kept = replace(rewritten(job.origin(), nothing), near_misses=())
     return ORIGINAL, kept, _delivered(job, kept, choice, gated=False)
 
 
@@ -200,7 +207,7 @@ def _watched(job: _Job, choice: Choice) -> Optimized:
     """Rewrite; what ``--check`` finds to spoil the outputs is left out from there on."""
     for _ in range(MAX_SPOILED):
         try:
-            return rewritten(job.origin, choice, job.watch)
+            return rewritten(job.origin(), choice, job.watch)
         except Spoiled as error:
             if error.name not in describe():
                 raise CheckFailed(
@@ -228,7 +235,7 @@ def _healed(
     for change in sorted(done.changes, key=lambda change: change.name in _pass_names()):
         progress.step(f"trying without {change.name}")
         without = replace(choice, skip=(*choice.skip, change.name))
-        tried = rewritten(job.origin, without)
+        tried = rewritten(job.origin(), without)
         try:
             delivery = _delivered(job, tried, asked)
         except CheckFailed as error:
@@ -248,10 +255,11 @@ def _blame(job: _Job, choice: Choice, name: str, cause: str) -> None:
         return
     alone = replace(choice, only=(name,), skip=())
     try:
+        origin = job.origin()
         with open_session(job.source, optimize=False) as session:
-            trials = propose(job.origin, session.run, seed=job.terms.seed).trials
+            trials = propose(origin, session.run, seed=job.terms.seed).trials
         part = reproducer(
-            job.origin, trials[0][0], lambda model: rewritten(model, alone).model, job.folder
+            origin, trials[0][0], lambda model: rewritten(clone(model), alone).model, job.folder
         )
         if part is None:
             job.notes.append("no reproducer was written: no part of the model shows it alone")

@@ -40,16 +40,15 @@ def optimize(
         UsageError: no such level, target, pass, fusion, opset or runtime.
         Unsupported: an operator has no form in the opset asked for.
     """
-    return rewritten(model, Choice(level, target, tuple(only), tuple(skip), opset, runtime))
+    return rewritten(clone(model), Choice(level, target, tuple(only), tuple(skip), opset, runtime))
 
 
 def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optimized:
-    """Rewrite a copy of ``model``; ``watch`` sees it after each pass or fusion that changed it."""
+    """Rewrite ``model``, which is used up; ``watch`` sees it after each change."""
     target = load_target(choice.target)
     newest, newest_ir = choice.limits()
-    copy = clone(model)
-    notes = _converted(copy, choice, newest)
-    first = run_level(copy, choice.level, chosen=choice.takes, watch=watch)
+    notes = _converted(model, choice, newest)
+    first = run_level(model, choice.level, chosen=choice.takes, watch=watch)
     fusions = [each for each in load_fusions() if choice.level != "basic" or each.level == "basic"]
 
     def allow(fusion: Fusion) -> str | None:
@@ -67,7 +66,7 @@ def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optim
     highest = min(WORKING, newest)
     if choice.target == "any" or choice.level == "basic" or choice.opset is not None:
         highest = 0
-    fused = fuse(copy, fusions, allow=allow, clean=clean, highest=highest, watch=watch)
+    fused = fuse(model, fusions, allow=allow, clean=clean, highest=highest, watch=watch)
     if newest_ir is not None:
         fused.model.ir_version = min(fused.model.ir_version, newest_ir)
     changes = _summed((*first, *fused.changes))

@@ -10,9 +10,9 @@ import onnx_ir as ir
 from modelkit import progress
 from modelkit.errors import CheckFailed, ModelkitError
 from modelkit.model import Model, clone, save
+from modelkit.model.walk import bodies
 from modelkit.passes.cut import cut, values_of
 from modelkit.passes.infer_symbols import infer_symbols
-from modelkit.passes.surgery import bodies
 from modelkit.runtime.compare import TOLERANCES, measure
 from modelkit.runtime.session import Feeds, open_session
 

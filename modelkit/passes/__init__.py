@@ -79,11 +79,15 @@ def run_level(
 def run_passes(
     model: Model, passes: Sequence[Pass], watch: Watch | None = None
 ) -> tuple[Change, ...]:
-    """Run ``passes`` in order until a round changes nothing."""
+    """Run ``passes`` in order, round after round, until each has seen what all others did."""
     totals: dict[str, Changes] = {}
+    changed = 0  # by all so far
+    seen: dict[Pass, int] = {}  # what had changed when a pass last found nothing to do
     for _ in range(MAX_ROUNDS):
-        changed = 0
         for each in passes:
+            if seen.get(each) == changed:
+                continue
+            seen[each] = changed
             progress.step(f"pass {name_of(each)}")
             done = each(model)
             if each not in READING:
@@ -91,7 +95,7 @@ def run_passes(
                 totals[name_of(each)] = _joined(totals.get(name_of(each)), done)
                 if watch is not None and done.count:
                     watch(name_of(each), model)
-        if not changed:
+        if all(seen[each] == changed for each in passes):
             break
     return tuple(
         Change(name, total.count, total.notes)

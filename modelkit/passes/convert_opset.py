@@ -9,6 +9,7 @@ import onnx_ir as ir
 from modelkit import progress
 from modelkit.errors import Unsupported
 from modelkit.model import Model, clone
+from modelkit.model.walk import ONNX, graphs, inside
 from modelkit.passes.changes import Changes
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
@@ -17,7 +18,7 @@ from modelkit.passes.opsets.lower import lower
 from modelkit.passes.opsets.schemas import schema
 from modelkit.passes.opsets.widened import widened
 from modelkit.passes.shape_to_constant import shape_to_constant
-from modelkit.passes.surgery import ONNX, graphs, is_onnx
+from modelkit.passes.surgery import is_onnx
 from modelkit.safe import safe
 
 NEWEST = 26
@@ -183,19 +184,19 @@ def _restore(graph: ir.Graph, original: ir.Graph) -> None:
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    for node in graph.all_nodes():
+    for node in inside(graph):
         yield from node.outputs
 
 
 def _resizes(model: Model) -> list[str]:
     """Outputs of the scaling operators whose default sampling changed in opset 11."""
-    nodes = [node for node in model.graph.all_nodes() if is_onnx(node, "Resize", "Upsample")]
+    nodes = [node for node in inside(model.graph) if is_onnx(node, "Resize", "Upsample")]
     return [str(node.outputs[0].name) for node in nodes]
 
 
 def _keep_sampling(model: Model, outputs: list[str]) -> None:
     names = set(outputs)
-    for node in model.graph.all_nodes():
+    for node in inside(model.graph):
         if is_onnx(node, "Resize") and node.outputs[0].name in names:
             node.attributes["coordinate_transformation_mode"] = ir.AttrString(
                 "coordinate_transformation_mode", "asymmetric"

@@ -8,17 +8,9 @@ import onnx_ir as ir
 
 from modelkit.errors import ModelkitError
 from modelkit.model import Model, const_of, save
+from modelkit.model.walk import bodies, graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import (
-    attribute,
-    bodies,
-    drop,
-    graphs,
-    initializer,
-    is_onnx,
-    is_random,
-    replace,
-)
+from modelkit.passes.surgery import attribute, drop, initializer, is_onnx, is_random, replace
 from modelkit.runtime.session import open_session
 from modelkit.safe import safe
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import ONNX, bodies
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import ONNX, bodies
 from modelkit.passes.symbols import contents, dims, layouts, several, shapes, windows
 from modelkit.passes.symbols.dims import Dim
 from modelkit.passes.symbols.dtypes import dtype_of

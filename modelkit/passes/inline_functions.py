@@ -4,8 +4,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from modelkit.model import Model
+from modelkit.model.walk import bodies, graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import bodies, graphs
 from modelkit.safe import safe
 
 

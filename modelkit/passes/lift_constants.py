@@ -4,8 +4,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import drop, graphs, initializer, is_onnx, replace
+from modelkit.passes.surgery import drop, initializer, is_onnx, replace
 
 
 def lift_constants(model: Model) -> Changes:

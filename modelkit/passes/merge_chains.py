@@ -6,17 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import (
-    attribute,
-    bypass,
-    constant,
-    graphs,
-    ints,
-    is_onnx,
-    rank,
-    same_dims,
-)
+from modelkit.passes.surgery import attribute, bypass, constant, ints, is_onnx, rank, same_dims
 
 WIDER: dict[ir.DataType, frozenset[ir.DataType]] = {
     ir.DataType.BOOL: frozenset(

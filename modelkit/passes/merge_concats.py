@@ -3,8 +3,9 @@
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import attribute, bypass, graphs, is_onnx, rank, same_shape
+from modelkit.passes.surgery import attribute, bypass, is_onnx, rank, same_shape
 
 
 def merge_concats(model: Model) -> Changes:

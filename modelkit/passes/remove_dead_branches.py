@@ -3,8 +3,9 @@
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of, fresh_name
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import attribute, drop, graphs, is_onnx, replace
+from modelkit.passes.surgery import attribute, drop, is_onnx, replace
 
 
 def remove_dead_branches(model: Model) -> Changes:

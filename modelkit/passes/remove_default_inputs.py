@@ -3,8 +3,9 @@
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import graphs, is_onnx
+from modelkit.passes.surgery import is_onnx
 from modelkit.passes.uniform import uniform
 
 RECURRENT = ("GRU", "LSTM", "RNN")

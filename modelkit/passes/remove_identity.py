@@ -5,8 +5,9 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import attribute, bypass, graphs, ints, is_onnx, same_shape
+from modelkit.passes.surgery import attribute, bypass, ints, is_onnx, same_shape
 from modelkit.passes.uniform import uniform
 
 

@@ -3,8 +3,8 @@
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import bodies, inside
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import bodies
 
 
 def remove_unused(model: Model) -> Changes:
@@ -42,7 +42,7 @@ def _clean(graph: ir.Graph) -> int:
 def _detach(node: ir.Node) -> None:
     """Let the bodies of a dying node stop reading values from outside."""
     for body in bodies(node):
-        for inner in body.all_nodes():
+        for inner in inside(body):
             for place in range(len(inner.inputs)):
                 inner.replace_input_with(place, None)
 
@@ -51,7 +51,7 @@ def _drop_functions(model: Model) -> int:
     used: set[ir.OperatorIdentifier] = set()
     waiting = [model.graph]
     while waiting:
-        for node in waiting.pop().all_nodes():
+        for node in inside(waiting.pop()):
             key = node.op_identifier()
             if key in model.functions and key not in used:
                 used.add(key)
@@ -63,8 +63,8 @@ def _drop_functions(model: Model) -> int:
 
 
 def _drop_opsets(model: Model) -> None:
-    domains = {node.domain for node in model.graph.all_nodes()} | {"", "ai.onnx"}
+    domains = {node.domain for node in inside(model.graph)} | {"", "ai.onnx"}
     for function in model.functions.values():
-        domains |= {function.domain, *(node.domain for node in function.all_nodes())}
+        domains |= {function.domain, *(node.domain for node in inside(function))}
     for domain in [key for key in model.opset_imports if key not in domains]:
         del model.opset_imports[domain]

@@ -6,8 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import attribute, constant, graphs, is_onnx
+from modelkit.passes.surgery import attribute, constant, is_onnx
 
 SMALL_BYTES = 1 << 20
 MAX_REGION = 32

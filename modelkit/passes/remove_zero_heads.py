@@ -7,8 +7,9 @@ import onnx_ir as ir
 
 from modelkit.fusions import attention
 from modelkit.model import Model, add_constant, const_of
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import graphs, is_onnx
+from modelkit.passes.surgery import is_onnx
 from modelkit.rewrite import Expr, either, op
 from modelkit.rewrite.fusion import Pattern
 from modelkit.rewrite.match import Match, matches

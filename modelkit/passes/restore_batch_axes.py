@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import attribute, bypass, graphs, is_onnx, same_dims
+from modelkit.passes.surgery import attribute, bypass, is_onnx, same_dims
 
 
 def restore_batch_axes(model: Model) -> Changes:

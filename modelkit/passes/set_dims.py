@@ -6,9 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
 from modelkit.passes.infer_symbols import infer_symbols
-from modelkit.passes.surgery import attribute, constant, graphs, is_onnx
+from modelkit.passes.surgery import attribute, constant, is_onnx
 
 MAX_ROUNDS = 8
 

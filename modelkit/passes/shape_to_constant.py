@@ -4,9 +4,10 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
 from modelkit.passes.infer_symbols import content_of
-from modelkit.passes.surgery import constant, drop, graphs, is_onnx, replace
+from modelkit.passes.surgery import constant, drop, is_onnx, replace
 
 
 def shape_to_constant(model: Model) -> Changes:

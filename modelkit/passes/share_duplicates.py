@@ -6,8 +6,9 @@ from collections.abc import Hashable
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import bodies, graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import bodies, drop, graphs, is_random, replace
+from modelkit.passes.surgery import drop, is_random, replace
 
 SMALL_BYTES = 256
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, release
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import graphs
 
 SAMPLE = 16
 LARGEST_BYTES = 1 << 30

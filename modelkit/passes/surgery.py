@@ -1,44 +1,18 @@
 """Small cuts every pass makes: walk all graphs, re-point a value's readers, drop a dead node."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of, fresh_name
+from modelkit.model.walk import ONNX, bodies
 
-ONNX = ("", "ai.onnx")
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
      "Bernoulli")
 )  # fmt: skip
-
-
-def graphs(model: Model) -> Iterator[ir.Graph]:
-    """The main graph, every function's graph, and every body nested in them, outer first."""
-    waiting = [model.graph, *(function.graph for function in model.functions.values())]
-    while waiting:
-        graph = waiting.pop()
-        yield graph
-        for node in graph:
-            if node.op_type in CARRIERS or node.domain not in ONNX:
-                waiting.extend(bodies(node))
-
-
-CARRIERS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
-"""The operators of the ONNX domain that have graphs as attributes."""
-
-
-def bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    """The graphs a node carries in its attributes."""
-    if node.op_type not in CARRIERS and node.domain in ONNX:
-        return
-    for attribute in node.attributes.values():
-        if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
-            yield attribute.as_graph()
-        elif attribute.type is ir.AttributeType.GRAPHS and not attribute.is_ref():
-            yield from attribute.as_graphs()
 
 
 def is_onnx(node: ir.Node, *kinds: str) -> bool:

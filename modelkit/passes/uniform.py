@@ -9,6 +9,8 @@ from modelkit.passes.surgery import attribute, is_onnx
 LARGEST = 1 << 16
 DEPTH = 8
 
+_SEEN = "modelkit.uniform"
+
 MOVES = ("Expand", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose",
          "Unsqueeze")  # fmt: skip
 COMPARISONS = {
@@ -28,9 +30,9 @@ def uniform(value: ir.Value | None, depth: int = DEPTH) -> float | None:
         return None
     tensor = value.const_value
     if tensor is not None:
-        if tensor.size == 0 or tensor.size > LARGEST:
+        if tensor.size == 0 or tensor.size > LARGEST or value.is_graph_input():
             return None
-        return _only(const_of(value))
+        return _remembered(value, tensor)
     node = value.producer()
     if node is None or depth == 0:
         return None
@@ -42,6 +44,15 @@ def uniform(value: ir.Value | None, depth: int = DEPTH) -> float | None:
     if is_onnx(node, *MOVES):
         return uniform(node.inputs[0], depth - 1)
     return _computed(node, depth - 1)
+
+
+def _remembered(value: ir.Value, tensor: ir.TensorProtocol) -> float | None:
+    """What ``tensor`` holds: it is asked for in every round of the passes."""
+    seen = value.meta.get(_SEEN)
+    if seen is None or seen[0] is not tensor:
+        seen = value.meta[_SEEN] = (tensor, _only(tensor.numpy()))
+    found: float | None = seen[1]
+    return found
 
 
 def _computed(node: ir.Node, depth: int) -> float | None:

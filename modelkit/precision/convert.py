@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from modelkit.model import Model
-from modelkit.passes.surgery import ONNX, bypass, graphs, is_onnx
+from modelkit.model.walk import ONNX, graphs
+from modelkit.passes.surgery import bypass, is_onnx
 from modelkit.precision.narrow import narrowed
 from modelkit.precision.slots import Slot, Slots, all_slots, owners
 from modelkit.precision.types import CONTROL, is_wide

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model
-from modelkit.passes.surgery import ONNX, graphs, is_onnx
+from modelkit.model.walk import ONNX, graphs
+from modelkit.passes.surgery import is_onnx
 from modelkit.precision.convert import output_uses
 from modelkit.precision.kinds import MOVEMENT, SOFTMAX
 from modelkit.precision.narrow import LARGEST

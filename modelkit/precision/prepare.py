@@ -3,6 +3,7 @@
 import onnx_ir as ir
 
 from modelkit.model import Model, clone
+from modelkit.model.walk import inside
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.lift_constants import lift_constants
@@ -40,7 +41,7 @@ def prepared(model: Model, half: ir.DataType) -> Model:
 def _name_nodes(model: Model) -> None:
     """Give every node a name of its own, by which reports and searches know it."""
     taken: set[str] = set()
-    for node in model.graph.all_nodes():
+    for node in inside(model.graph):
         stem = name = node.name or f"{node.op_type}_{node.outputs[0].name or 'none'}"
         number = 0
         while name in taken:
@@ -58,7 +59,7 @@ def _opset(model: Model, half: ir.DataType) -> int:
     current = versions[""]
     newer = versions | {"": _NEWEST_OPSET}
     if half is ir.DataType.BFLOAT16 and current < _NEWEST_OPSET:
-        for node in model.graph.all_nodes():
+        for node in inside(model.graph):
             before, after = (slots_of(node, half, each) for each in (versions, newer))
             if after.narrows and not before.narrows:
                 return _NEWEST_OPSET

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, clone, save
-from modelkit.passes.surgery import bodies
+from modelkit.model.walk import bodies
 from modelkit.precision.narrow import rounded
 from modelkit.precision.types import is_wide
 from modelkit.runtime.session import Feeds, open_session

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from modelkit.errors import BadInput, CheckFailed
 from modelkit.model import Model
+from modelkit.model.walk import inside
 from modelkit.precision.convert import Types
 from modelkit.precision.rules import Keep
 from modelkit.precision.types import is_wide
@@ -14,7 +15,7 @@ from modelkit.safe import safe
 
 def refuse(model: Model, path: Path, half: str) -> None:
     """Raise for models that hold no float but between casts."""
-    nodes = (node for node in model.graph.all_nodes() if node.op_type != "Cast")
+    nodes = (node for node in inside(model.graph) if node.op_type != "Cast")
     values = (value for node in nodes for value in (*node.inputs, *node.outputs))
     if any(map(is_wide, values)):
         return

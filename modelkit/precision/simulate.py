@@ -11,7 +11,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from modelkit.model import Model, clone, load, save
-from modelkit.passes.surgery import attribute, graphs, is_onnx
+from modelkit.model.walk import graphs
+from modelkit.passes.surgery import attribute, is_onnx
 from modelkit.precision.convert import place_after
 from modelkit.precision.narrow import HALVES
 from modelkit.precision.types import TYPE_ATTRIBUTES, settle_types

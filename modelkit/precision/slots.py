@@ -7,7 +7,7 @@ from enum import Enum
 import onnx_ir as ir
 
 from modelkit.model import Model
-from modelkit.passes.surgery import bodies
+from modelkit.model.walk import bodies, inside
 from modelkit.precision.kernels import without_kernel
 from modelkit.precision.types import (
     CONTROL,
@@ -47,7 +47,7 @@ class Slots:
 def all_slots(model: Model, half: ir.DataType, target: str = "cuda") -> dict[ir.Node, Slots]:
     """The slots of every node, of bodies too; types must be settled.  Functions stay."""
     versions = versions_of(model)
-    return {node: slots_of(node, half, versions, target) for node in model.graph.all_nodes()}
+    return {node: slots_of(node, half, versions, target) for node in inside(model.graph)}
 
 
 def slots_of(
@@ -107,7 +107,7 @@ def _undefined(node: ir.Node, half: ir.DataType, versions: dict[str, int]) -> st
 
 def owners(model: Model) -> dict[ir.Graph, ir.Node]:
     """Each body to the node that carries it."""
-    return {body: node for node in model.graph.all_nodes() for body in bodies(node)}
+    return {body: node for node in inside(model.graph) for body in bodies(node)}
 
 
 def _wide(

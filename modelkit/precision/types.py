@@ -7,7 +7,8 @@ runtime opens.
 import onnx_ir as ir
 
 from modelkit.model import Model
-from modelkit.passes.surgery import attribute, bodies
+from modelkit.model.walk import bodies
+from modelkit.passes.surgery import attribute
 from modelkit.runtime.signatures import Signature, signature
 
 WIDE = frozenset((ir.DataType.FLOAT, ir.DataType.DOUBLE))

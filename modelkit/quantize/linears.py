@@ -10,8 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, const_of
+from modelkit.model.walk import graphs
 from modelkit.passes import Changes
-from modelkit.passes.surgery import graphs, is_onnx
+from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.weights import array_of, is_weight
 

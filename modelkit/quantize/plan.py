@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of
+from modelkit.model.walk import inside
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.outcome import Outcome
@@ -190,7 +191,7 @@ def _unfit(node: ir.Node, x: ir.Value, weight: ir.Value) -> str | None:
 
 
 def _inside_bodies(model: Model) -> Iterator[ir.Node]:
-    for node in model.graph.all_nodes():
+    for node in inside(model.graph):
         layer = node.graph is not model.graph and node.op_type in ("MatMul", "Gemm", "Conv")
         if layer and any(is_weight(value) for value in node.inputs):
             yield node

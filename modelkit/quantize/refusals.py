@@ -6,6 +6,7 @@ from pathlib import Path
 
 from modelkit.errors import BadInput, CheckFailed, Unsupported
 from modelkit.model import Model
+from modelkit.model.walk import inside
 from modelkit.quantize.outcome import Outcome
 from modelkit.reports import SpeedVerdict
 from modelkit.safe import safe
@@ -24,7 +25,7 @@ def refuse(model: Model, path: Path) -> None:
             hint="quantize the float model it came from",
             code="already-quantized",
         )
-    trees = [n.op_type for n in model.graph.all_nodes() if n.op_type.startswith(_TREES)]
+    trees = [n.op_type for n in inside(model.graph) if n.op_type.startswith(_TREES)]
     if trees:
         raise Unsupported(
             f"{safe(str(path))} is not a neural network",
@@ -36,7 +37,7 @@ def refuse(model: Model, path: Path) -> None:
 
 def already_quantized(model: Model) -> Iterator[str]:
     """Operators that show a model was quantized before."""
-    for node in model.graph.all_nodes():
+    for node in inside(model.graph):
         if node.op_type.startswith(_SIGNS):
             yield node.op_type
 

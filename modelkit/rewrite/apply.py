@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from modelkit.model import Model
+from modelkit.model import Model, graphs
 from modelkit.reports import Change, NearMiss
 from modelkit.rewrite.capture import Capture
 from modelkit.rewrite.expression import EITHER, Expr
@@ -63,10 +63,7 @@ def apply(fusions: Sequence[Fusion], model: Model, *, allow: Allow) -> Applied:
 
 
 def _blocks(model: Model) -> list[ir.Graph]:
-    found = [model.graph, *model.graph.subgraphs()]
-    for function in model.functions.values():
-        found += [function.graph, *function.graph.subgraphs()]
-    return list({id(graph): graph for graph in found}.values())
+    return list({id(graph): graph for graph in graphs(model)}.values())
 
 
 def _apply_to(
@@ -166,6 +163,9 @@ def _refusal(fusion: Fusion, captures: dict[str, Capture]) -> str | None:
 
 def _arguments(function: Callable[..., Any], captures: dict[str, Capture]) -> dict[str, Capture]:
     """The captures a function asks for; one that this spelling lacks is an absent value."""
-    return {
-        name: captures.get(name) or Capture(None) for name in inspect.signature(function).parameters
-    }
+    return {name: captures.get(name) or Capture(None) for name in _parameters(function)}
+
+
+@lru_cache(maxsize=4096)
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)

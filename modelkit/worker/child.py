@@ -18,6 +18,7 @@ from typing import Any
 from modelkit import progress, reports
 from modelkit.errors import ModelkitError
 from modelkit.worker import limits
+from modelkit.worker.later import put_off
 from modelkit.worker.log import tells_out_of_memory
 
 
@@ -37,6 +38,7 @@ def main() -> None:
     # Graphs of a hundred thousand nodes are cycles that live to the end; looking through them again
     # and again takes as long as the work.
     gc.set_threshold(100_000, 50, 50)
+    put_off()
     progress.listen(say)
     answers.write(_last_line(request))
     answers.flush()

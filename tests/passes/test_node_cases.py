@@ -7,9 +7,9 @@ import pytest
 
 from modelkit import passes
 from modelkit.model import Model
+from modelkit.model.walk import graphs
 from modelkit.passes import LEVELS
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import graphs
 from tests.passes.node_cases import prove
 
 

@@ -38,10 +38,6 @@ def test_an_input_never_becomes_an_output() -> None:
     assert not surgery.replace(model.graph.outputs[0], model.graph.inputs[0])
 
 
-def test_graphs_reach_into_branches() -> None:
-    assert [graph.name for graph in surgery.graphs(model_of(BODY))] == ["g", "e", "t"]
-
-
 def test_randomness_inside_a_branch_counts() -> None:
     assert surgery.is_random(model_of(RANDOM).graph[0])
     assert not surgery.is_random(model_of(BODY).graph[0])

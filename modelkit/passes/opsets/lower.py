@@ -1,11 +1,11 @@
 """Write every node of a model in the form an older opset has for it."""
 
 from modelkit.model import Model
+from modelkit.model.walk import ONNX, graphs
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.opsets import older
 from modelkit.passes.opsets.schemas import conform, refusal, schema
 from modelkit.passes.opsets.site import Site
-from modelkit.passes.surgery import ONNX, graphs
 
 
 def lower(model: Model, version: int) -> None:

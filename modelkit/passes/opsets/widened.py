@@ -4,8 +4,9 @@ import onnx
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.walk import ONNX, graphs
 from modelkit.passes.opsets.schemas import default, schema
-from modelkit.passes.surgery import ONNX, attribute, graphs
+from modelkit.passes.surgery import attribute
 
 OLDEST = 11
 

@@ -22,6 +22,9 @@ def _same(node: ir.Node, known: Known) -> Shape | None:
 
 def broadcast(shapes: Sequence[Shape], known: Known) -> Shape:
     """The common shape of ``shapes`` by NumPy's rule."""
+    first = shapes[0] if shapes else ()
+    if all(shape == first for shape in shapes):
+        return first
     length = max((len(shape) for shape in shapes), default=0)
     padded = [(1,) * (length - len(shape)) + shape for shape in shapes]
     return tuple(_widest(column, known) for column in zip(*padded, strict=True))
