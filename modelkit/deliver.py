@@ -85,7 +85,7 @@ def deliver(
     source: Path | None = None,
     reference: Run | None = None,
     specs: Sequence[InputSpec] = (),
-    gated: bool = True,
+    untimed: str = "",
     proposal: Proposal | None = None,
     proof: Proof | None = None,
 ) -> Delivery:
@@ -94,9 +94,9 @@ def deliver(
     The source is an ONNX file (``source``) or a framework's function (``reference``), not both.
 
     ``step`` is the row of ``runtime.compare.TOLERANCES`` that the errors must meet; ``specs`` say
-    what the inputs hold (read from the model's metadata when empty); ``gated`` is whether being
-    slower than ``source`` refuses the result; ``proposal`` are real inputs to compare on; ``proof``
-    is how to judge it where that is not the usual way.
+    what the inputs hold (read from the model's metadata when empty); ``untimed`` is a reason not
+    to time the result, which otherwise must not be slower than ``source``; ``proposal`` are real
+    inputs to compare on; ``proof`` is how to judge it where that is not the usual way.
 
     Raises:
         CheckFailed: the outputs differ, or no usable inputs were found.
@@ -112,7 +112,7 @@ def deliver(
             proposal = _inputs(model, source, reference, specs, terms, count)
         how = proof or Proof()
         verification = _verified(staged, source, reference, proposal, step, how)
-        speed = _gated(staged, source, terms) if gated else _ungated("nothing to be slower than")
+        speed = _ungated(untimed) if untimed else _gated(staged, source, terms)
         if how.for_size:
             speed = replace(speed, kept=True)
         result = replace(facts(model, output), bytes=staged.bytes)

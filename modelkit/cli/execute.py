@@ -10,6 +10,9 @@ from modelkit import reports, worker
 from modelkit.cli.groups import Manner
 from modelkit.cli.options import byte_count
 
+_GRAPH = 256 << 20
+_DATA = 16 << 20
+
 
 def execute(
     verb: str, arguments: dict[str, Any], manner: Manner, *, page: str | None = None
@@ -65,5 +68,11 @@ def _size(path: Path) -> int:
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     if not path.is_file():
         return 0
-    data = (file for file in path.parent.glob("*.data") if file.name.startswith(path.stem))
-    return path.stat().st_size + sum(file.stat().st_size for file in data if file.is_file())
+    size = path.stat().st_size
+    if size > _GRAPH:
+        return size
+    # Names of data files stand in the model; what is read here for good or ill sets a limit only.
+    text = path.read_bytes()
+    beside = (file for file in path.parent.iterdir() if file != path and file.is_file())
+    large = ((file.name, file.stat().st_size) for file in beside)
+    return size + sum(bytes_ for name, bytes_ in large if bytes_ > _DATA and name.encode() in text)

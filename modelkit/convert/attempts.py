@@ -58,7 +58,7 @@ def first_right(
                 source=Path(source) if loaded.reference is None else None,
                 reference=loaded.reference,
                 specs=route.inputs or loaded.inputs,
-                gated=False,
+                untimed="nothing to be slower than",
                 proposal=_proposal(loaded, terms),
             )
         except (CheckFailed, Unsupported, BadInput) as error:

@@ -20,7 +20,6 @@ from modelkit.model import (
     save,
     sha256,
     strip_debug,
-    validate,
 )
 from modelkit.optimize.choice import ALWAYS, Choice, describe, rewrites
 from modelkit.optimize.levels import Optimized, optimize, rewritten
@@ -200,7 +199,7 @@ def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]
     # Only the opset may differ from what it was.
     nothing = replace(choice, level="basic", only=(ALWAYS,), skip=())
     kept = replace(rewritten(job.origin(), nothing), near_misses=())
-    return ORIGINAL, kept, _delivered(job, kept, choice, gated=False)
+    return ORIGINAL, kept, _delivered(job, kept, choice, untimed="it is the model as it was")
 
 
 def _watched(job: _Job, choice: Choice) -> Optimized:
@@ -277,12 +276,12 @@ def _pass_names() -> set[str]:
     return {name_of(each) for passes in LEVELS.values() for each in passes}
 
 
-def _delivered(job: _Job, done: Optimized, asked: Choice, *, gated: bool = True) -> Delivery:
+def _delivered(job: _Job, done: Optimized, asked: Choice, *, untimed: str = "") -> Delivery:
     strip_debug(done.model)
     decisions = [f"{change.name} x{change.count}" for change in done.changes if change.count]
     add_step(done.model, "optimize", job.recipe(asked), job.sha, [*decisions, *job.notes])
     return deliver(
-        done.model, job.output, job.terms, step="optimize", source=job.source, gated=gated
+        done.model, job.output, job.terms, step="optimize", source=job.source, untimed=untimed
     )
 
 

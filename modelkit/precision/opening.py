@@ -8,8 +8,10 @@ from modelkit.runtime.session import open_session
 from modelkit.safe import safe
 
 
-def check_opens(result: Path, source: Path, half: str) -> None:
+def check_opens(result: Path, source: Path, half: str, *, optimize: bool = True) -> None:
     """Open a model in FP16 as users will, optimizations on; ask onnx about the types of the other.
+
+    Without ``optimize`` ONNX Runtime does not make a float copy of all weights beforehand.
 
     ONNX Runtime's CPU provider has no kernels for bfloat16, so nothing here can open such a model.
 
@@ -18,7 +20,7 @@ def check_opens(result: Path, source: Path, half: str) -> None:
     """
     if half == "fp16":
         try:
-            open_session(result).close()
+            open_session(result, optimize=optimize).close()
         except ModelkitError as error:
             raise _defect(half, error.cause or error.message) from None
         return

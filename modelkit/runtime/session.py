@@ -229,6 +229,9 @@ class Setup:
             )
         level = getattr(ort.GraphOptimizationLevel, GRAPH_LEVELS[self.graph_level])
         options.graph_optimization_level = level
+        if self.graph_level == "none":
+            # Packing copies the weights, which pays only where a model runs often.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)

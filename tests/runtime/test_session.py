@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -172,3 +173,32 @@ def test_a_real_card_runs_the_model(path: Path, name: str, tmp_path: Path) -> No
     with setup.open(path) as session:
         np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-2)
     assert check_offload(setup, path, feeds).offloaded >= 0.9
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells it on Linux only")
+def test_a_model_opened_as_written_keeps_its_weights_in_their_file(tmp_path: Path) -> None:
+    size = 4096
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[size, size], data_location=1)
+    for key, value in (("location", "w.bin"), ("offset", "0"), ("length", str(size * size * 4))):
+        tensor.external_data.add(key=key, value=value)
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["": 18]> g (float[n, {size}] x) => (float[n, {size}] y)
+        {{ y = MatMul(x, w) }}"""
+    )
+    model.graph.initializer.append(tensor)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(size * size * 4)
+    code = (
+        "import sys; from pathlib import Path; from modelkit.runtime.session import open_session\n"
+        "def held():\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return next(int(line.split()[1]) for line in lines if line.startswith('RssAnon'))\n"
+        "before = held()\n"
+        "session = open_session(Path(sys.argv[1]), optimize=False)\n"
+        "print(held() - before)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 32 * 1024
