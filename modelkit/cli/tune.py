@@ -22,6 +22,7 @@ def tune(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Time this fusion only; repeatable")
     ] = None,
+    providers: Annotated[str, typer.Option(help="The execution provider to time on")] = "cpu",
     intra_op: options.IntraOp = 1,
     duration: Annotated[
         float, typer.Option(help="Seconds a side and size", min=0.1, max=60.0)
@@ -40,6 +41,7 @@ def tune(
         {
             "output": output,
             "only": only or [],
+            "provider": providers,
             "intra_op": intra_op,
             "seconds": duration,
             "force": force,

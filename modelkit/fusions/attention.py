@@ -17,7 +17,7 @@ from modelkit.rewrite import Capture, Expr, either, op
 OPSET = 23
 
 # ONNX Runtime's kernel takes the lowest float, but not this, for "never" (measured, 1.31).
-_ALMOST_LOWEST = -3e38
+ALMOST_LOWEST = -3e38
 _DEEPEST = 12
 
 
@@ -72,15 +72,15 @@ def when(
         return None
     if mask.shape is None or not 2 <= len(mask.shape) <= 4:
         return "the rank of its mask is unknown"
-    fills = _fills(mask.value)
-    if guard.value is not None and "unknown" in fills:
+    found = fills(mask.value)
+    if guard.value is not None and "unknown" in found:
         return "its mask comes from outside, and its fill value is unknown"
-    if "lowest" in fills and ("-inf" in fills or "sum" in fills):
+    if "lowest" in found and ("-inf" in found or "sum" in found):
         return "its mask mixes forbidding numbers"
     return None
 
 
-def _fills(mask: ir.Value) -> set[str]:
+def fills(mask: ir.Value) -> set[str]:
     """By which numbers a mask forbids: "-inf", "lowest", "unknown"; "sum" if it adds masks."""
     found: set[str] = set()
     waiting, seen = [(mask, 0)], {mask}
@@ -91,7 +91,7 @@ def _fills(mask: ir.Value) -> set[str]:
             if array.dtype.kind == "f" and array.size and not np.isnan(array).any():
                 least = float(array.min())
                 found |= {"-inf"} if least == -np.inf else set()
-                found |= {"lowest"} if -np.inf < least <= _ALMOST_LOWEST else set()
+                found |= {"lowest"} if -np.inf < least <= ALMOST_LOWEST else set()
             continue
         is_float = value.dtype is not None and value.dtype.is_floating_point()
         node = value.producer()
@@ -147,8 +147,8 @@ def _full_mask(mask: Capture, q: Capture) -> Expr | None:
         return None
     assert mask.shape is not None
     lifted: Expr = mask
-    if _fills(mask.value) & {"lowest", "unknown"}:
-        lifted = op.Max(mask, np.array(_ALMOST_LOWEST, np.float32))
+    if fills(mask.value) & {"lowest", "unknown"}:
+        lifted = op.Max(mask, np.array(ALMOST_LOWEST, np.float32))
     if mask.shape[-2] != 1:
         return lifted
     rows = op.Shape(q, start=2, end=3)

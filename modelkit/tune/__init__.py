@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,28 @@ import onnx.parser
 from modelkit import progress
 from modelkit.errors import UsageError
 from modelkit.fusions import load_fusions
-from modelkit.model import Model, check_target, load, save
+from modelkit.model import Model, check_target, clone, load, save
 from modelkit.passes import run_level
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.reports import KernelRow, KernelsReport
 from modelkit.rewrite import apply
 from modelkit.runtime.bench import interleave, onnx_candidate, ratio
 from modelkit.runtime.machine import machine_name
+from modelkit.runtime.providers import CPU, Provider, parse
 from modelkit.runtime.session import Feeds, Setup
+from modelkit.runtime.session import version as ort_version
 from modelkit.targets import Target, text_of
-from modelkit.tune.subjects import SUBJECTS, Subject
+from modelkit.tune.contrib import CONTRIB
+from modelkit.tune.subjects import STANDARD, Subject
+
+SUBJECTS = (*STANDARD, *CONTRIB)
 
 
 def measure_kernels(
     output: str | None = None,
     *,
     only: Sequence[str] = (),
+    provider: str = "cpu",
     intra_op: int = 1,
     seconds: float = 1.0,
     force: bool = False,
@@ -35,11 +40,13 @@ def measure_kernels(
 ) -> KernelsReport:
     """Time every fusion of the levels above basic, alone, before against after, interleaved.
 
-    ONNX Runtime's own optimizations are on for both.  ``seconds`` are those of timed runs for each
+    ONNX Runtime's own optimizations are on for both.  CPU time is compared on the CPU, elsewhere
+    the wall's, with inputs and outputs on the device.  ``seconds`` are those of timed runs for each
     side and size.  With ``output`` the figures become a table for ``optimize --target FILE``.
 
     Raises:
-        UsageError: ``only`` names something that is not measured.
+        UsageError: ``only`` names something that is not measured, or ``provider`` none.
+        ProviderMissing: this ONNX Runtime cannot open it.
         CannotWrite: ``output`` is there and ``force`` is not given.
     """
     known = sorted({subject.fusion for subject in SUBJECTS})
@@ -49,21 +56,32 @@ def measure_kernels(
     if output:
         check_target(Path(output), force=force)
     rows: list[KernelRow] = []
-    setup = Setup(threads=intra_op, graph_level="all")
+    wanted = parse(provider)
+    if len(wanted) != 1 or len(wanted[0]) != 1:
+        raise UsageError("kernels are timed on one provider", hint="--providers cuda")
+    device = wanted[0][0]
+    setup = Setup(providers=(device,), threads=intra_op, graph_level="all")
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
         for subject in SUBJECTS:
             if not only or subject.fusion in only:
                 rows += _measured(subject, Path(folder), setup, seconds=seconds, seed=seed)
     table = Target(
         name="here",
-        title=f"{machine_name()}, {intra_op} thread{'s' * (intra_op > 1)}",
-        measured=f"ONNX Runtime {version('onnxruntime')}, CPU time, interleaved, ENABLE_ALL",
-        command=f"modelkit tune --kernels --intra-op {intra_op} --duration {seconds:g}",
+        title=_title(device, intra_op),
+        measured=f"ONNX Runtime {ort_version()}, {'CPU' if device == CPU else 'wall'} time,"
+        " interleaved, ENABLE_ALL",
+        command=f"modelkit tune --kernels --providers {device.name} --intra-op {intra_op}"
+        f" --duration {seconds:g}",
         ratios=_grouped(rows),
     )
     if output:
         Path(output).write_text(text_of(table), encoding="utf-8")
     return KernelsReport(table.title, table.measured, tuple(rows), output or "")
+
+
+def _title(device: Provider, threads: int) -> str:
+    where = "" if device == CPU else f"provider {device.name}, "
+    return f"{where}{machine_name()}, {threads} thread{'s' * (threads > 1)}"
 
 
 def _grouped(rows: Sequence[KernelRow]) -> dict[str, dict[str, float]]:
@@ -81,19 +99,23 @@ def _measured(
     model = load(before)
     run_level(model, "basic", chosen=lambda name: True)
     _apply(model, subject.base)
-    save(model, before, force=True)
+    rival = clone(model)
+    _apply(rival, subject.against)
+    save(rival, before, force=True)
     _apply(model, (subject.fusion, *subject.also))
     after = save(model, folder / "after.onnx", force=True)
-    rows = []
+    rows, on_cpu = [], setup.providers[0] == CPU
     for point in subject.points:
         progress.step(f"{subject.fusion} at {point}")
         feeds = _feeds(load(before), point, seed)
-        runners = [onnx_candidate(path, setup=setup) for path in (before, after)]
+        runners = [
+            onnx_candidate(path, setup=setup, io_binding=not on_cpu) for path in (before, after)
+        ]
         old, new = interleave(runners, feeds, seconds=seconds)
         size = " ".join(
             (*([subject.name] if subject.name else ()), "x".join(map(str, point.values())))
         )
-        rows.append(KernelRow(subject.fusion, size, ratio(old, new)))
+        rows.append(KernelRow(subject.fusion, size, ratio(old, new, wall=not on_cpu)))
     return rows
 
 
@@ -128,7 +150,11 @@ def _feeds(model: Model, point: dict[str, int], seed: int) -> Feeds:
     feeds: Feeds = {}
     for value in model.graph.inputs:
         dims = [dim if isinstance(dim, int) else point[str(dim.value)] for dim in value.shape or ()]
-        numbers = random.standard_normal(dims)
+        numbers: np.ndarray = random.standard_normal(dims)
         kind = np.float32 if value.dtype is None else value.dtype.numpy()
-        feeds[str(value.name)] = numbers > 1 if kind == np.bool_ else numbers.astype(kind)
+        if kind == np.bool_:
+            numbers = numbers > 1
+        elif np.issubdtype(kind, np.integer):
+            numbers = numbers > 0  # an index that every table has
+        feeds[str(value.name)] = numbers.astype(kind)
     return feeds

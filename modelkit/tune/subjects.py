@@ -14,7 +14,8 @@ class Subject:
 
     ``text`` is in ONNX's textual syntax; floats declared in its ``<>`` that no operator makes are
     random weights.  ``base`` are fusions applied to both sides first, because ``fusion`` looks for
-    what they make; ``also`` go with it, after it.
+    what they make; ``also`` go with it, after it.  ``against`` are those that would take its place,
+    applied to the side without it.
     """
 
     fusion: str
@@ -22,6 +23,7 @@ class Subject:
     points: tuple[dict[str, int], ...] = TOKENS
     base: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
     name: str = ""
 
 
@@ -133,7 +135,7 @@ def _encoder(width: int, layers: int = 3) -> str:
     return _rows(f"{body} y = Identity(x{layers})", ", ".join(weights), width, width)
 
 
-SUBJECTS: tuple[Subject, ...] = (
+STANDARD: tuple[Subject, ...] = (
     Subject("activation_as_image", _mlp(384), base=("linear_as_conv",)),
     Subject("attention", _heads(_SCORES, _MASK)),
     Subject("attention_groups", _GROUPED),

@@ -4,8 +4,8 @@ import pytest
 
 from modelkit.fusions import load_fusions
 from modelkit.model import load
-from modelkit.tune import _apply, _model
-from modelkit.tune.subjects import SUBJECTS, Subject
+from modelkit.tune import SUBJECTS, _apply, _model
+from modelkit.tune.subjects import Subject
 
 
 def test_every_fusion_that_puts_a_kernel_there_is_timed() -> None:
