@@ -22,10 +22,11 @@ from modelkit.runtime.providers import CPU, Provider, parse
 from modelkit.runtime.session import Feeds, Setup
 from modelkit.runtime.session import version as ort_version
 from modelkit.targets import Target, text_of
+from modelkit.tune.activations import ACTIVATIONS
 from modelkit.tune.contrib import CONTRIB
 from modelkit.tune.subjects import STANDARD, Subject
 
-SUBJECTS = (*STANDARD, *CONTRIB)
+SUBJECTS = (*STANDARD, *ACTIVATIONS, *CONTRIB)
 
 
 def measure_kernels(
