@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.optimizer import decoders, export, modules, recipes, text, vision
+from tests.benchmarks.optimizer import activations, decoders, export, modules, recipes, text, vision
 from tests.benchmarks.optimizer.environments import PEERS, PeerMissing, python_of
 from tests.benchmarks.optimizer.process import last_error
 from tests.benchmarks.optimizer.recipes import Input, Recipe
@@ -45,7 +45,14 @@ class Exhibit:
 
 def recipes_of(full: bool) -> tuple[Recipe, ...]:
     """The whole zoo."""
-    return (*text.RECIPES, *vision.RECIPES, *modules.RECIPES, *decoders.recipes(full), _KERAS)
+    return (
+        *text.RECIPES,
+        *vision.RECIPES,
+        *modules.RECIPES,
+        *activations.RECIPES,
+        *decoders.recipes(full),
+        _KERAS,
+    )
 
 
 def exhibit(recipe: Recipe, exporter: str, build: Path, *, full: bool) -> Exhibit:
