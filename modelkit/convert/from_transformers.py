@@ -123,7 +123,7 @@ def of_part(
 
     ``judge`` is what the result is compared with, where it is not the part itself.
     """
-    module, specs, outputs = part
+    module, specs, outputs = part.module, part.specs, part.outputs
     if options.threads:
         torch.set_num_threads(options.threads)
     module.eval()
@@ -140,6 +140,7 @@ def of_part(
         found_in(*folders),
         notes=notes_on(options, source),
         step="fp16" if half else "convert",
+        metadata=part.metadata,
     )
 
 

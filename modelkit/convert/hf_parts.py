@@ -5,7 +5,7 @@ of CLIP.  Names of inputs, outputs and axes are those the ecosystem uses (past_k
 present.0.key, text_embeds).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicCache
 
 from modelkit.convert.hf_folder import input_specs
 from modelkit.errors import BadInput, Unsupported
-from modelkit.model import InputSpec
+from modelkit.model import LOGIT_SCALE, InputSpec
 from modelkit.safe import safe
 
 Load = Callable[[str], torch.nn.Module]
@@ -28,11 +28,20 @@ _LENGTHS = (
 
 
 class Part(NamedTuple):
-    """A module that takes tensors in the order of ``specs`` and gives a tuple of ``outputs``."""
+    """A module that takes tensors in the order of ``specs`` and gives a tuple of ``outputs``.
+
+    ``metadata`` is kept in the result.
+    """
 
     module: torch.nn.Module
     specs: tuple[InputSpec, ...]
     outputs: tuple[str, ...]
+    metadata: Mapping[str, str] = {}
+
+
+def scale_of(learned: torch.Tensor) -> dict[str, str]:
+    """The metadata that keeps CLIP's factor of the cosine; it is learned as its logarithm."""
+    return {LOGIT_SCALE: repr(float(learned.detach().float().exp()))}
 
 
 class _Encoder(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -191,7 +200,8 @@ def text_tower(inner: Any) -> Part:
     own = inner.config.text_config
     names = ["input_ids", "attention_mask"]
     specs = input_specs(names, {"vocab_size": own.vocab_size, "pad_token_id": 0})
-    return Part(_Tower(inner.text_model, inner.text_projection, names), specs, ("text_embeds",))
+    tower = _Tower(inner.text_model, inner.text_projection, names)
+    return Part(tower, specs, ("text_embeds",), scale_of(inner.logit_scale))
 
 
 def image_tower(inner: Any) -> Part:
@@ -200,7 +210,7 @@ def image_tower(inner: Any) -> Part:
     names = ["pixel_values"]
     specs = input_specs(names, {"image_size": own.image_size, "num_channels": own.num_channels})
     tower = _Tower(inner.vision_model, inner.visual_projection, names)
-    return Part(tower, specs, ("image_embeds",))
+    return Part(tower, specs, ("image_embeds",), scale_of(inner.logit_scale))
 
 
 PARTS: dict[str, Callable[[Load, dict[str, Any]], Part]] = {

@@ -81,6 +81,7 @@ class Source:
         trials: inputs to compare on, where the source knows better ones than generated.
         origin: where the trials come from, for the report.
         advice: what to type when the numbers differ.
+        metadata: kept in the result.
         step: the row of ``runtime.compare.TOLERANCES`` that the result has to meet.
     """
 
@@ -94,3 +95,4 @@ class Source:
     origin: str = "ranges in the model"
     advice: str = ""
     step: str = "convert"
+    metadata: Mapping[str, str] = field(default_factory=dict)
