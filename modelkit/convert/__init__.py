@@ -72,7 +72,7 @@ def convert_file(
     target = Path(output) if output else _beside(source)
     recipe = _recipe(options)
     digest = source_digest(source, options.model)
-    code = options.model is not None or not Path(source).exists()
+    code = bool(options.model or options.translations) or not Path(source).exists()
     if verify and not dry_run and not code and up_to_date(target, "convert", recipe, digest):
         return _already(source, target)
     if not dry_run:

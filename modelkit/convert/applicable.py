@@ -10,6 +10,7 @@ _KNOWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "inputs": ("--inputs", ("tf",)),
     "outputs": ("--outputs", ("tf",)),
     "dtype": ("--dtype", ("torch", "hf", "peft")),
+    "translations": ("--translations", ("torch", "hf", "peft")),
     "task": ("--task", ("hf", "tf", "peft", "torch")),
 }
 

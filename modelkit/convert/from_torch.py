@@ -17,6 +17,7 @@ from modelkit.convert.input_shapes import Asked, parse
 from modelkit.convert.precision import Halved, half_wanted, notes_on, short_dtype
 from modelkit.convert.program import open_program
 from modelkit.convert.source import Options, Source
+from modelkit.convert.translations import read_table
 from modelkit.errors import BadInput, ModelkitError, UsageError
 from modelkit.model import InputSpec
 from modelkit.safe import safe
@@ -61,7 +62,14 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
         "TorchScript" if name == "torchscript" else "PyTorch",
         reference(module, specs, names),
         specs,
-        routes(Halved(module) if half else module, specs, names, samples, options.opset),
+        routes(
+            Halved(module) if half else module,
+            specs,
+            names,
+            samples,
+            options.opset,
+            read_table(options.translations),
+        ),
         notes=notes_on(options, source),
         step="fp16" if half else "convert",
     )

@@ -17,6 +17,7 @@ from modelkit.convert.hf_folder import example, input_names, input_specs, pretra
 from modelkit.convert.hf_parts import PARTS, Load, Part
 from modelkit.convert.precision import Halved, half_wanted, notes_on
 from modelkit.convert.source import Options, Source
+from modelkit.convert.translations import read_table
 from modelkit.errors import Unsupported, UsageError
 from modelkit.safe import safe
 
@@ -136,7 +137,14 @@ def of_part(
         title,
         reference(judge or module, specs, outputs),
         specs,
-        routes(Halved(module) if half else module, specs, outputs, samples, options.opset),
+        routes(
+            Halved(module) if half else module,
+            specs,
+            outputs,
+            samples,
+            options.opset,
+            read_table(options.translations),
+        ),
         found_in(*folders),
         notes=notes_on(options, source),
         step="fp16" if half else "convert",

@@ -27,6 +27,7 @@ class Options:
         dtype: of the weights: "float32", "float16", or "source" for what the file has.
         sample: a .npz file of inputs to compare on.
         rename, output_names: see :mod:`modelkit.convert.renaming`.
+        translations: "package.module:table" of :mod:`modelkit.convert.translations`.
         inputs, outputs: names of the nodes a graph begins and ends at, where a format can be cut.
     """
 
@@ -44,6 +45,7 @@ class Options:
     static: bool = False
     dtype: str = "float32"
     sample: str = ""
+    translations: str | None = None
     rename: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
 
