@@ -60,10 +60,12 @@ def _paths(arguments: dict[str, Any]) -> list[str]:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a model: the file and its data files, or everything in a folder."""
+    """Bytes of a model: the file and its data files or shards, or everything in a folder."""
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     if not path.is_file():
         return 0
+    if path.name.endswith(".index.json"):
+        return _size(path.parent)
     data = (file for file in path.parent.glob("*.data") if file.name.startswith(path.stem))
     return path.stat().st_size + sum(file.stat().st_size for file in data if file.is_file())

@@ -39,6 +39,7 @@ FRAMEWORKS: dict[str, Framework] = {
     "torch": Framework("PyTorch", "data.pkl in a zip archive", *_TORCH),
     "torch-legacy": Framework("PyTorch before 1.6", "the magic number of torch.save", *_TORCH),
     "safetensors": Framework("safetensors", "its header", *_TORCH),
+    "torch-shards": Framework("sharded PyTorch checkpoint", "weight_map of *.index.json", *_TORCH),
     "torchscript": Framework("TorchScript", "code/ and data.pkl in a zip archive", *_TORCH),
     "pt2": Framework("torch.export program", "models/model.json in a zip archive", *_TORCH),
     "saved-model": Framework("TensorFlow SavedModel", "saved_model.pb", *_TF),

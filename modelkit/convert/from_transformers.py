@@ -12,12 +12,11 @@ import torch
 
 from modelkit.convert.companions import found_in
 from modelkit.convert.detect import read_json
-from modelkit.convert.export_torch import reference, routes
 from modelkit.convert.hf_folder import example, input_names, input_specs, pretrained
 from modelkit.convert.hf_parts import PARTS, Load, Part
-from modelkit.convert.precision import Halved, half_wanted, notes_on
+from modelkit.convert.precision import Held
 from modelkit.convert.source import Options, Source
-from modelkit.convert.translations import read_table
+from modelkit.convert.torch_source import source_of
 from modelkit.errors import Unsupported, UsageError
 from modelkit.safe import safe
 
@@ -131,25 +130,12 @@ def of_part(
     generator = torch.Generator().manual_seed(0)
     samples = [example(spec, generator) for spec in specs]
     kind = str(config.get("dtype") or config.get("torch_dtype") or "")
-    source = kind if kind in ("float16", "bfloat16") else ""
-    half = half_wanted(options, source)
-    return Source(
-        title,
-        reference(judge or module, specs, outputs),
-        specs,
-        routes(
-            Halved(module) if half else module,
-            specs,
-            outputs,
-            samples,
-            options.opset,
-            read_table(options.translations),
-        ),
-        found_in(*folders),
-        notes=notes_on(options, source),
-        step="fp16" if half else "convert",
-        metadata=part.metadata,
-    )
+    short = kind if kind in ("float16", "bfloat16") else ""
+    source = Held(short, sum(w.numel() for w in module.parameters()) * 2)
+    return source_of(
+        title, module, specs, outputs, samples, options, source,
+        judge=judge, files=found_in(*folders), metadata=part.metadata,
+    )  # fmt: skip
 
 
 def task_of(config: dict[str, Any], folder: Path) -> str:
