@@ -34,7 +34,9 @@ class Framework(NamedTuple):
 FRAMEWORKS: dict[str, Framework] = {
     "onnx": Framework("ONNX", "ir_version, graph and opset_import", "modelkit.convert.from_onnx"),
     "sentence-transformers": Framework("sentence-transformers folder", "modules.json", *_ST),
-    "transformers": Framework("Hugging Face folder", "config.json with a model_type", *_HF),
+    "transformers": Framework(
+        "Hugging Face folder", "config.json with a model_type, or hf:ORG/NAME@REV", *_HF
+    ),
     "peft": Framework("PEFT adapter", "adapter_config.json", *_PEFT),
     "torch": Framework("PyTorch", "data.pkl in a zip archive", *_TORCH),
     "torch-legacy": Framework("PyTorch before 1.6", "the magic number of torch.save", *_TORCH),
