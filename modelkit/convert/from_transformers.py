@@ -12,8 +12,15 @@ import torch
 
 from modelkit.convert.companions import found_in
 from modelkit.convert.detect import read_json
-from modelkit.convert.hf_folder import example, input_names, input_specs, pretrained
-from modelkit.convert.hf_parts import PARTS, Load, Part
+from modelkit.convert.hf_folder import (
+    Load,
+    Part,
+    example,
+    input_names,
+    input_specs,
+    pretrained,
+)
+from modelkit.convert.hf_parts import PARTS
 from modelkit.convert.precision import Held
 from modelkit.convert.source import Options, Source
 from modelkit.convert.torch_source import source_of
@@ -149,7 +156,8 @@ def task_of(config: dict[str, Any], folder: Path) -> str:
     if config.get("is_encoder_decoder"):
         raise UsageError(
             f"{safe(str(names[0]))} has two parts, which are exported one by one",
-            hint="add --task encoder, and then --task decoder with another -o",
+            hint="add --task encoder, and then --task decoder with another -o; with a cache:"
+            " --task decoder-first and --task decoder-with-past",
             code="task-missing",
         )
     if str(names[0]) == "CLIPModel":

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from modelkit.convert.hf_parts import Part, scale_of
+from modelkit.convert.hf_folder import Part
+from modelkit.convert.hf_parts import scale_of
 from modelkit.convert.openai_clip_resnet import ResNet, image_size
 from modelkit.errors import BadInput, UsageError
 from modelkit.model import InputSpec
