@@ -184,6 +184,11 @@ def reference(module: torch.nn.Module, specs: Sequence[InputSpec], names: Sequen
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         tensors = [torch.from_numpy(np.array(feeds[spec.name])) for spec in specs]
         values = evaluate(module, tensors)
+        if len(values) != len(names):
+            raise BadInput(
+                f"the module gives {len(values)} outputs here, and gave {len(names)} before",
+                hint="the count of outputs must not depend on the inputs",
+            )
         return {name: _array(value) for name, value in zip(names, values.values(), strict=True)}
 
     return run

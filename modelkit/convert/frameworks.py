@@ -33,6 +33,11 @@ class Framework(NamedTuple):
 
 FRAMEWORKS: dict[str, Framework] = {
     "onnx": Framework("ONNX", "ir_version, graph and opset_import", "modelkit.convert.from_onnx"),
+    "onnx-zip": Framework(
+        "ONNX in an archive (Custom Vision)",
+        "one .onnx in a zip archive",
+        "modelkit.convert.from_onnx",
+    ),
     "sentence-transformers": Framework("sentence-transformers folder", "modules.json", *_ST),
     "transformers": Framework(
         "Hugging Face folder", "config.json with a model_type, or hf:ORG/NAME@REV", *_HF

@@ -38,6 +38,7 @@ OPERATOR = field(1, b"data") + field(2, b"conv1") + field(4, b"Conv")
 
 FILES: list[tuple[str, bytes, str]] = [
     ("onnx", parsed(linear_text(3, 2)).SerializeToString(), "ModelProto"),
+    ("onnx-zip", archive("model.onnx", "labels.txt", "cvexport.manifest"), "model.onnx in the"),
     ("torch", archive("net/data.pkl", "net/version", "net/data/0"), "data.pkl"),
     ("torch-legacy", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02", "legacy"),
     ("safetensors", struct.pack("<Q", 20) + b'{"w": {"dtype": "F32"}}', "safetensors"),
