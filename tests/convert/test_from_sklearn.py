@@ -183,3 +183,13 @@ def test_a_vote_of_estimators(tmp_path: Path) -> None:
     found = run(output, {"X": values.astype(np.float32)})
     expected = model.predict_proba(values.astype(np.float32))
     np.testing.assert_allclose(found["probabilities"], expected, atol=2e-6)
+
+
+def test_the_opset_asked_for_is_written(tmp_path: Path) -> None:
+    source = tables.saved(tables.passenger_pipeline(), tmp_path / "m.skops")
+    for opset in (15, 21):
+        report = convert_file(str(source), str(tmp_path / f"{opset}.onnx"), opset=opset)
+        assert report.result.opset[""] == opset
+        assert report.verification.passed
+    with pytest.raises(Unsupported, match="cannot become opset 99"):
+        convert_file(str(source), str(tmp_path / "99.onnx"), opset=99)
