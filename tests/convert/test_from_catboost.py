@@ -8,6 +8,7 @@ import pytest
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, Unsupported, UsageError
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 catboost = pytest.importorskip("catboost")
@@ -89,3 +90,9 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     other.fit(values, target).save_model(str(tmp_path / "o.cbm"))
     with pytest.raises(Unsupported, match="RMSEWithUncertainty"):
         convert_file(str(tmp_path / "o.cbm"))
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    values, target = tables.binary()
+    catboost.CatBoostClassifier(**QUIET).fit(values, target).save_model(str(tmp_path / "m.cbm"))
+    check_opsets(tmp_path / "m.cbm", tmp_path, least=3)

@@ -11,6 +11,7 @@ import paddle
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 
@@ -121,3 +122,8 @@ def test_nothing_is_installed_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("os.system", lambda words: started.append(words))
     assert convert_file(str(tmp_path), str(tmp_path / "m.onnx")).verification.passed
     assert not started
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    saved("picture", tmp_path / "net")
+    check_opsets(tmp_path / "net", tmp_path, least=3)
