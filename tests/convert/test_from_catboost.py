@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, Any, dict[str, Any]]] = {
         tables.numbers,
         {"loss_function": "MultiQuantile:alpha=0.1,0.9"},
     ),
+    "shares": ("CatBoostClassifier", tables.shares, {"loss_function": "CrossEntropy"}),
     "poisson": ("CatBoostRegressor", tables.numbers, {"loss_function": "Poisson"}),
 }
 QUIET = {"verbose": 0, "allow_writing_files": False, "iterations": 6, "depth": 4}
@@ -54,6 +55,17 @@ def test_predictions_are_those_of_the_library(name: str, tmp_path: Path) -> None
         return
     expected = model.predict(rows)
     np.testing.assert_allclose(found[0].reshape(expected.shape), expected, rtol=3e-6)
+
+
+def test_several_labels_at_once(tmp_path: Path) -> None:
+    values, target = tables.labels()
+    model = catboost.CatBoostClassifier(**QUIET, loss_function="MultiLogloss").fit(values, target)
+    model.save_model(str(tmp_path / "m.cbm"))
+    report = convert_file(str(tmp_path / "m.cbm"), str(tmp_path / "m.onnx"))
+    assert report.verification.passed
+    rows = values[::3].astype(np.float32)
+    (found,) = run(tmp_path / "m.onnx", {"X": rows}).values()
+    np.testing.assert_allclose(found, model.predict_proba(rows), atol=2e-6)
 
 
 def test_json_and_pickles_are_read_too(tmp_path: Path) -> None:
