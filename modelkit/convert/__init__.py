@@ -137,7 +137,7 @@ def _opened(source: str, options: Options) -> tuple[Source, str]:
         raise _untrusted(source, row, found)
     if not row.module:
         raise _no_route(source, row, found)
-    refuse_without_effect(options, row)
+    refuse_without_effect(options, found.format)
     progress.step(f"loading {row.name}")
     try:
         module = importlib.import_module(row.module)
