@@ -11,12 +11,14 @@ import pytest
 import modelkit.convert
 from modelkit.convert.attempts import first_right
 
+# Of the place where the tests were started: some tests change theirs.
+TARGET = Path(os.environ["PARITY"]).resolve() if os.environ.get("PARITY") else None
+
 
 @pytest.fixture(autouse=True)
 def noted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line of JSON for each result that the test's conversions were proven right with."""
-    target = os.environ.get("PARITY")
-    if not target:
+    if not TARGET:
         return
 
     def proving(loaded: Any, *arguments: Any, **words: Any) -> Any:
@@ -31,7 +33,7 @@ def noted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
             "shapes": len({json.dumps(trial.shapes) for trial in trials}),
             "errors": [asdict(error) for trial in trials for error in trial.errors],
         }
-        with Path(target).open("a", encoding="utf-8") as file:
+        with TARGET.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return found
 
