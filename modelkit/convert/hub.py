@@ -31,6 +31,8 @@ _TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 # Folders that hold the model once more, for another runtime.
 _OTHERS = ("onnx/", "openvino/", "coreml/", "original/", "flax/", "tf/", "gguf/", ".")
+# State of a training run, and the same weights in the form of their first author.
+_BESIDE = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "consolidated")
 # What was wished before the readers of folders forbid all downloads.
 _OFFLINE = constants.HF_HUB_OFFLINE
 
@@ -94,7 +96,11 @@ def fetch(text: str) -> Fetched:
 
 def wanted(files: Iterable[str]) -> list[str]:
     """The files of a repository that a conversion reads: texts, and one form of the weights."""
-    own = [file for file in files if not file.startswith(_OTHERS)]
+    own = [
+        file
+        for file in files
+        if not file.startswith(_OTHERS) and not file.rpartition("/")[2].startswith(_BESIDE)
+    ]
     texts = [file for file in own if any(fnmatch(file, pattern) for pattern in _TEXTS)]
     for pattern in _WEIGHTS:
         weights = [file for file in own if fnmatch(file, pattern)]
@@ -119,7 +125,7 @@ def _cached(name: str, revision: str, unreached: Exception) -> Fetched:
                 revision=revision,
                 local_files_only=True,
                 allow_patterns=[*_TEXTS, pattern],
-                ignore_patterns=[f"{place}*" for place in _OTHERS],
+                ignore_patterns=[f"{start}*" for start in (*_OTHERS, *_BESIDE)],
             )
         except errors.LocalEntryNotFoundError:
             continue

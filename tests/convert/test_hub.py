@@ -139,3 +139,5 @@ def test_addresses_and_files() -> None:
     assert wanted(held) == sorted(["config.json", *weights])
     assert wanted(["a.bin", "config.json"]) == ["a.bin", "config.json"]
     assert wanted(["README.md", "config.json"]) == []
+    assert wanted(["a.bin", "optimizer.bin", "sub/training_args.bin"]) == ["a.bin"]
+    assert wanted(["consolidated.safetensors", "model.safetensors"]) == ["model.safetensors"]
