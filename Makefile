@@ -37,9 +37,9 @@ $(FRAMEWORKS_STAMP): pyproject.toml .ci/constraints-frameworks.txt
 
 # Each file in a process of its own: TensorFlow and Paddle do not live together in one.
 test-frameworks: $(FRAMEWORKS_STAMP)
-	@failed=0; for file in tests/convert/test_*.py; do \
-		echo "$$file"; $(FRAMEWORKS)/python -m pytest -q -rs $$file || failed=1; \
-	done; exit $$failed
+	@mkdir -p build; rm -f build/parity.jsonl; failed=0; for file in tests/convert/test_*.py; do \
+		echo "$$file"; PARITY=build/parity.jsonl $(FRAMEWORKS)/python -m pytest -q -rs $$file || failed=1; \
+	done; $(FRAMEWORKS)/python -m tests.convert.parity build/parity.jsonl; exit $$failed
 
 test-onnx: install
 	$(BIN)/python -m tests.passes.node_cases

@@ -66,6 +66,10 @@ def convert(
     sample: Annotated[
         str, typer.Option(help="Compare on the arrays of this .npz file, named after the inputs")
     ] = "",
+    translations: Annotated[
+        str | None,
+        typer.Option(help="Python that maps torch operators to ONNX, as package.module:table"),
+    ] = None,
     rename: Annotated[
         list[str] | None, typer.Option(help="Rename an input or output, as old=new; repeatable")
     ] = None,
@@ -91,6 +95,7 @@ def convert(
         "static": static,
         "dtype": dtype.value,
         "sample": sample,
+        "translations": translations,
         "rename": rename or [],
         "output_names": [name for name in output_names.split(",") if name],
         "inputs": [name for name in inputs.split(",") if name],

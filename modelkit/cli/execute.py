@@ -63,7 +63,7 @@ def _paths(arguments: dict[str, Any]) -> list[str]:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a model: the file and its data files, or everything in a folder."""
+    """Bytes of a model: the file and its data files or shards, or everything in a folder."""
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     if not path.is_file():

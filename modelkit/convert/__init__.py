@@ -32,12 +32,13 @@ _FUNCTION = Detected("jax", "jax:module:function")
 
 
 def open_source(source: str | Path, *, threads: int = 0, options: Options | None = None) -> Source:
-    """Load ``source`` (a path, or "module:function") without exporting it.
+    """Load ``source`` (a path, "module:function" or "hf:ORG/NAME@REV") without exporting it.
 
     Raises:
         BadInput, Unsupported, MissingExtra, UsageError: with what to do next.
     """
-    return _opened(str(source), options or Options(threads=threads))[0]
+    local, _ = _on_disk(str(source))
+    return _opened(local, options or Options(threads=threads))[0]
 
 
 def convert_file(
@@ -70,11 +71,12 @@ def convert_file(
         )
     use_custom_ops(custom_ops)
     target = Path(output) if output else _beside(source)
+    typed, (source, fetched) = source, _on_disk(source)
     recipe = _recipe(options)
     digest = source_digest(source, options.model)
-    code = options.model is not None or not Path(source).exists()
+    code = bool(options.model or options.translations) or not Path(source).exists()
     if verify and not dry_run and not code and up_to_date(target, "convert", recipe, digest):
-        return _already(source, target)
+        return _already(typed, target)
     if not dry_run:
         check_target(target, force=force)
     loaded, seen = _opened(source, options)
@@ -85,7 +87,7 @@ def convert_file(
     )
     copied, left = ([], []) if dry_run else copy_beside(loaded.files, target.parent, force=force)
     return ConvertReport(
-        source=source,
+        source=typed,
         framework=loaded.framework,
         detected=seen,
         attempts=attempts,
@@ -94,7 +96,7 @@ def convert_file(
         outputs=tuple(_signature(result.graph.outputs)),
         verification=delivery.verification,
         copied=tuple(copied),
-        notes=(*loaded.notes, *lost, *left),
+        notes=(*fetched, *loaded.notes, *lost, *left),
         written=delivery.written,
     )
 
@@ -105,6 +107,20 @@ def _recipe(options: Options) -> dict[str, object]:
     for name in ("threads", "trust_source", "sample"):
         del fields[name]
     return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def _on_disk(source: str) -> tuple[str, tuple[str, ...]]:
+    """Where ``source`` lies, once it is fetched where it is an address of the Hub, and notes."""
+    if not source.startswith("hf:") or Path(source).exists():
+        return source, ()
+    try:
+        from modelkit.convert import hub
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("modelkit"):
+            raise
+        raise MissingExtra("fetching from the Hugging Face Hub", "hf") from None
+    found = hub.fetch(source)
+    return str(found.folder), found.notes
 
 
 def _opened(source: str, options: Options) -> tuple[Source, str]:
@@ -121,7 +137,7 @@ def _opened(source: str, options: Options) -> tuple[Source, str]:
         raise _untrusted(source, row, found)
     if not row.module:
         raise _no_route(source, row, found)
-    refuse_without_effect(options, row)
+    refuse_without_effect(options, found.format)
     progress.step(f"loading {row.name}")
     try:
         module = importlib.import_module(row.module)
@@ -163,6 +179,8 @@ def _signature(values: Sequence[Value]) -> list[str]:
 
 def _beside(source: str) -> Path:
     path = Path(source)
+    if source.startswith("hf:") and not path.exists():
+        return Path(f"{source.partition('@')[0].rpartition('/')[2] or 'model'}.onnx")
     if not path.exists() and ":" in source:
         raise UsageError("a function has no file to write beside", hint="add -o model.onnx")
     if path.suffix == ".onnx":

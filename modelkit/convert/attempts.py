@@ -88,6 +88,7 @@ def _exported(route: Route, loaded: Source, opset: int | None) -> Model:
     inputs = route.inputs or loaded.inputs
     if inputs:
         write_inputs(model, inputs)
+    model.metadata_props.update(loaded.metadata)
     return model
 
 

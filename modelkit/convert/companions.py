@@ -11,6 +11,8 @@ NAMES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
     "tokenizer.model", "config.json", "sentence_bert_config.json", "preprocessor_config.json",
+    "processor_config.json", "generation_config.json", "chat_template.jinja", "normalizer.json",
+    "source.spm", "target.spm",
 )  # fmt: skip
 
 

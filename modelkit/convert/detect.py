@@ -40,6 +40,7 @@ _TEXTS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b'"features_info"',), "catboost", "a CatBoost JSON model"),
     ((b'"base_code":{"magic":"pir"',), "paddle", "a Paddle program as JSON"),
     ((b'{"nodes":', b'"op":'), "mxnet", "an MXNet symbol"),
+    ((b'"weight_map":{',), "torch-shards", "an index of shards"),
     ((b"layer{",), "caffe", "a Caffe prototxt"),
     ((b"layers{",), "caffe", "a Caffe prototxt"),
 )
@@ -106,6 +107,8 @@ def _folder(path: Path) -> Detected:
     config = path / "config.json"
     if config.is_file() and {"architectures", "model_type"} & set(read_json(config)):
         return Detected("transformers", "config.json with a model_type")
+    if any(path.glob("*.index.json")):
+        return Detected("torch-shards", "*.index.json in the folder")
     if _spark(path):
         return Detected("spark", "Spark ML metadata in the folder")
     if any(path.glob("*.pdiparams")):
@@ -148,7 +151,7 @@ def _unknown(path: Path, head: bytes) -> Detected:
         # The reader of ONNX files says where it breaks off.
         return Detected("onnx", "its name" if path.suffix == ".onnx" else "its first fields")
     hint = f"convertible are: {convertible()}"
-    if path.name == "config.json" or path.name.endswith(".index.json"):
+    if path.name == "config.json":
         hint = f"name the folder that holds it: {safe(str(path.parent))}"
     raise BadInput(
         f"{safe(str(path))} is not a model of a known format",

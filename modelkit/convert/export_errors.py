@@ -9,6 +9,7 @@ from modelkit.safe import safe
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r'File "([^"\n]+)", line (\d+), in (\S+)(?:\n\s*(\S[^\n]*))?')
+_OVERLOAD = re.compile(r"OpOverload\(op='([\w.]+)'")
 _OPERATOR = re.compile(r"(?:torch\.ops\.|aten::|prims::|')?\b((?:aten|prims|torchvision|quantized)"
                        r"(?:::|\.)[A-Za-z_0-9.]+)")  # fmt: skip
 _LIBRARIES = ("/torch/", "/onnxscript/", "/onnx_ir/", "/onnx/", "/sympy/", "<")
@@ -35,7 +36,18 @@ _KNOWN = (
         ("UnsupportedOperatorError", "No ONNX function found", "DispatchError",
          "No decompositions registered"),
         _NO_FORM,
-        "replace it in the module by operators that ONNX has",
+        "replace it in the module by operators that ONNX has, or give it a form with"
+        " --translations module:table",
+    ),
+    (
+        ("Opset mismatch",),
+        "a function of --translations is written in another opset",
+        "write it with onnxscript.opset18",
+    ),
+    (
+        ("No schema registered for", "OpSchema not found"),
+        "a function of --translations uses an operator that ONNX does not define",
+        "decorate the function with @onnxscript.script(onnxscript.values.Opset('my.domain', 1))",
     ),
     (
         ("Cannot view a tensor",),
@@ -61,7 +73,7 @@ def explained(error: Exception, route: str) -> Unsupported:
             what, hint = meaning, advice
             break
     code = NO_OPERATOR if what == _NO_FORM else "export-failed"
-    operator = _OPERATOR.search(everything)
+    operator = _OVERLOAD.search(everything) or _OPERATOR.search(everything)
     named = f" ({safe(operator[1], 80)})" if operator else ""
     place = _where(root, everything)
     first = safe(" ".join(text.split("\n\n")[0].split()), 200)

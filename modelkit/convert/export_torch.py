@@ -22,7 +22,8 @@ import torch
 
 from modelkit.convert.export_errors import explained
 from modelkit.convert.source import Route
-from modelkit.errors import BadInput, Unsupported
+from modelkit.convert.translations import Table, refuse_unused
+from modelkit.errors import BadInput, Unsupported, UsageError
 from modelkit.model import InputSpec, Model, load
 from modelkit.runtime.session import Feeds, Run
 from modelkit.safe import safe
@@ -40,11 +41,16 @@ def routes(
     outputs: Sequence[str],
     samples: Sequence[torch.Tensor],
     opset: int | None = None,
+    table: Table | None = None,
 ) -> tuple[Route, ...]:
     """Ways to ONNX, best first: both exporters, then both without dynamic axes.
 
     ``samples`` are example inputs in the order of ``specs``; dynamic axes of at least two in them
-    (one row would be taken as fixed).  The exporters write the opset nearest to ``opset``.
+    (one row would be taken as fixed).  The exporters write the opset nearest to ``opset``.  A
+    ``table`` of :mod:`modelkit.convert.translations` leaves graph capture only, which knows it.
+
+    Raises:
+        UsageError: a table for a module that cannot be captured.
     """
     fixed = tuple(
         replace(spec, shape=tuple(sample.shape))
@@ -53,19 +59,27 @@ def routes(
     shown = ", ".join(f"{spec.name}{list(spec.shape)}" for spec in fixed)
     note = f"the axes are fixed, dynamic ones did not survive export: {shown}"
     script = isinstance(module, torch.jit.ScriptModule)
+    if script and table:
+        raise UsageError(
+            "--translations are for graph capture, which takes no TorchScript",
+            hint="give the weights and --model module:function instead",
+            code="without-effect",
+        )
 
     def capture(inputs: tuple[InputSpec, ...]) -> Callable[[], Model]:
-        return lambda: captured(module, inputs, outputs, samples, opset)
+        return lambda: captured(module, inputs, outputs, samples, opset, table)
 
     def trace(inputs: tuple[InputSpec, ...]) -> Callable[[], Model]:
         return lambda: traced(module, inputs, outputs, samples, opset)
 
     found = [] if script else [Route("graph capture", capture(specs))]
-    found.append(Route("tracing", trace(specs)))
+    if not table:
+        found.append(Route("tracing", trace(specs)))
     if fixed != specs:
         if not script:
             found.append(Route("graph capture, fixed axes", capture(fixed), fixed, note))
-        found.append(Route("tracing, fixed axes", trace(fixed), fixed, note))
+        if not table:
+            found.append(Route("tracing, fixed axes", trace(fixed), fixed, note))
     return tuple(found)
 
 
@@ -75,11 +89,13 @@ def captured(
     outputs: Sequence[str],
     samples: Sequence[torch.Tensor],
     opset: int | None = None,
+    table: Table | None = None,
 ) -> Model:
     """Export by graph capture; the model goes from memory to our own writer.
 
     Raises:
         Unsupported: the exporter refused; the text says what, where and what to do.
+        UsageError: the module has no operator of ``table``.
     """
     with _quiet(), _explaining("graph capture"):
         program = torch.onnx.export(
@@ -91,8 +107,9 @@ def captured(
             output_names=list(outputs),
             dynamic_shapes=_dynamic_shapes(module, specs),
             verbose=False,
+            custom_translation_table=table,
         )
-    return _model_of(program)
+    return _model_of(program, table)
 
 
 def exported(
@@ -100,6 +117,7 @@ def exported(
     specs: Sequence[InputSpec],
     outputs: Sequence[str],
     opset: int | None = None,
+    table: Table | None = None,
 ) -> Model:
     """Translate an exported program, whose axes keep what it says.  Raises as :func:`captured`."""
     with _quiet(), _explaining("graph capture"):
@@ -110,14 +128,17 @@ def exported(
             input_names=[spec.name for spec in specs],
             output_names=list(outputs),
             verbose=False,
+            custom_translation_table=table,
         )
-    return _model_of(translated)
+    return _model_of(translated, table)
 
 
-def _model_of(program: Any) -> Model:
+def _model_of(program: Any, table: Table | None) -> Model:
     model = getattr(program, "model", None)
     if not isinstance(model, ir.Model):
         raise Unsupported("torch's graph capture gave no model", code="export-failed")
+    if table:
+        refuse_unused(table, program.exported_program)
     return model
 
 
@@ -163,6 +184,11 @@ def reference(module: torch.nn.Module, specs: Sequence[InputSpec], names: Sequen
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         tensors = [torch.from_numpy(np.array(feeds[spec.name])) for spec in specs]
         values = evaluate(module, tensors)
+        if len(values) != len(names):
+            raise BadInput(
+                f"the module gives {len(values)} outputs here, and gave {len(names)} before",
+                hint="the count of outputs must not depend on the inputs",
+            )
         return {name: _array(value) for name, value in zip(names, values.values(), strict=True)}
 
     return run

@@ -1,4 +1,4 @@
-"""Call the Python function that builds a model; this runs the user's code by design."""
+"""Names in the user's own Python code, and the function that builds a model; runs that code."""
 
 import importlib
 import sys
@@ -20,15 +20,11 @@ def build(text: str) -> Any:
     Raises:
         UsageError: no such module or function, or it raised; the cause names the line.
     """
-    module_name, colon, function = text.partition(":")
-    if not (module_name and colon and function) or module_name.endswith(".py"):
-        dotted = module_name.removesuffix(".py").replace("/", ".")
-        raise UsageError(
-            f"--model {safe(text)} is not module:function",
-            hint=f"write it as --model {safe(dotted or 'net')}:{safe(function or 'build')}",
-        )
+    made = attribute_of(text, "--model")
+    if not callable(made):
+        module, _, name = text.partition(":")
+        raise UsageError(f"module '{safe(module)}' has no function '{safe(name)}'")
     with working_folder_first():
-        made = _function(module_name, function)
         try:
             return made()
         except Exception as error:  # any code of the user's
@@ -40,9 +36,26 @@ def build(text: str) -> Any:
             ) from None
 
 
-def _function(module_name: str, function: str) -> Any:
+def attribute_of(text: str, option: str) -> Any:
+    """What "package.module:name" names, of whatever type; ``option`` is how it was typed.
+
+    Raises:
+        UsageError: not of the form, no such module or name, or the module cannot be imported.
+    """
+    module_name, colon, name = text.partition(":")
+    if not (module_name and colon and name) or module_name.endswith(".py"):
+        dotted = module_name.removesuffix(".py").replace("/", ".")
+        raise UsageError(
+            f"{option} {safe(text)} is not module:function",
+            hint=f"write it as {option} {safe(dotted or 'net')}:{safe(name or 'build')}",
+        )
+    with working_folder_first():
+        return _attribute(module_name, name)
+
+
+def _attribute(module_name: str, name: str) -> Any:
     try:
-        made = getattr(importlib.import_module(module_name), function, None)
+        return getattr(importlib.import_module(module_name), name)
     except ModuleNotFoundError as error:
         if error.name is not None and not f"{module_name}.".startswith(f"{error.name}."):
             raise UsageError(
@@ -52,14 +65,21 @@ def _function(module_name: str, function: str) -> Any:
             f"there is no Python module '{safe(module_name)}'",
             hint="run from the folder that holds it, or install it",
         ) from None
+    except AttributeError as error:
+        if getattr(error.obj, "__name__", None) == module_name and error.name == name:
+            raise UsageError(
+                f"module '{safe(module_name)}' has no function '{safe(name)}'"
+            ) from None
+        raise _not_imported(module_name, error) from None
     except Exception as error:  # any code of the user's
-        raise UsageError(
-            f"module '{safe(module_name)}' could not be imported",
-            cause=f"{_line(error)}: {type(error).__name__}: {safe(str(error), 300)}",
-        ) from None
-    if not callable(made):
-        raise UsageError(f"module '{safe(module_name)}' has no function '{safe(function)}'")
-    return made
+        raise _not_imported(module_name, error) from None
+
+
+def _not_imported(module_name: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"module '{safe(module_name)}' could not be imported",
+        cause=f"{_line(error)}: {type(error).__name__}: {safe(str(error), 300)}",
+    )
 
 
 def _line(error: Exception) -> str:

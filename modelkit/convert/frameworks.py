@@ -33,12 +33,20 @@ class Framework(NamedTuple):
 
 FRAMEWORKS: dict[str, Framework] = {
     "onnx": Framework("ONNX", "ir_version, graph and opset_import", "modelkit.convert.from_onnx"),
+    "onnx-zip": Framework(
+        "ONNX in an archive (Custom Vision)",
+        "one .onnx in a zip archive",
+        "modelkit.convert.from_onnx",
+    ),
     "sentence-transformers": Framework("sentence-transformers folder", "modules.json", *_ST),
-    "transformers": Framework("Hugging Face folder", "config.json with a model_type", *_HF),
+    "transformers": Framework(
+        "Hugging Face folder", "config.json with a model_type, or hf:ORG/NAME@REV", *_HF
+    ),
     "peft": Framework("PEFT adapter", "adapter_config.json", *_PEFT),
     "torch": Framework("PyTorch", "data.pkl in a zip archive", *_TORCH),
     "torch-legacy": Framework("PyTorch before 1.6", "the magic number of torch.save", *_TORCH),
     "safetensors": Framework("safetensors", "its header", *_TORCH),
+    "torch-shards": Framework("sharded PyTorch checkpoint", "weight_map of *.index.json", *_TORCH),
     "torchscript": Framework("TorchScript", "code/ and data.pkl in a zip archive", *_TORCH),
     "pt2": Framework("torch.export program", "models/model.json in a zip archive", *_TORCH),
     "saved-model": Framework("TensorFlow SavedModel", "saved_model.pb", *_TF),

@@ -20,9 +20,13 @@ _LOSSES = {
     "CrossEntropy": ("sigmoid", "Probability"),
     "MultiClass": ("softmax", "Probability"),
     "MultiClassOneVsAll": ("sigmoid", "Probability"),
+    "MultiLogloss": ("sigmoid", "Probability"),
+    "MultiCrossEntropy": ("sigmoid", "Probability"),
     "Poisson": ("exp", "Exponent"),
     "Tweedie": ("exp", "Exponent"),
 }
+# Losses of one class out of several; the others with probabilities have many labels at once.
+_CLASSES = ("Logloss", "CrossEntropy", "MultiClass", "MultiClassOneVsAll")
 _NUMBERS = (
     "RMSE", "MAE", "Quantile", "MultiQuantile", "MAPE", "Huber", "LogCosh", "Expectile", "Lq",
     "MultiRMSE", "QueryRMSE", "YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise",
@@ -97,7 +101,7 @@ def read_model(model: Any) -> tuple[Boosted, str]:
         for tree in held.get("oblivious_trees", held.get("trees", ()))
     ]
     classes: tuple[object, ...] = ()
-    if loss in ("Logloss", "MultiClass", "MultiClassOneVsAll"):
+    if loss in _CLASSES:
         classes = _classes(information.get("class_params", {}), outputs)
     forest = Forest(trees, outputs, base=tuple(float(v) for v in base))
     link = _LOSSES.get(loss, ("identity", ""))[0]

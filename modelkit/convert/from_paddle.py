@@ -4,6 +4,7 @@ paddle2onnx may install packages on its own; the way it is called here forbids i
 this into a process that has TensorFlow: the two end each other.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import paddle
 import paddle2onnx
+from paddle import inference
 
 from modelkit.convert.source import Options, Route, Source
 from modelkit.errors import BadInput, Unsupported, UsageError
@@ -21,6 +23,8 @@ from modelkit.model.walk import inside
 from modelkit.runtime.roles import guessed_specs
 from modelkit.runtime.session import Feeds
 from modelkit.safe import safe
+
+Predict = Callable[[Feeds], list[np.ndarray]]
 
 _OPSET = 17
 _PROGRAMS = (".json", ".pdmodel")
@@ -42,18 +46,14 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
             hint=f"put {safe(weights.name)} beside it",
             code="weights-missing",
         )
-    try:
-        layer = paddle.jit.load(str(program.with_suffix("")))
-    except Exception as error:  # paddle raises any type
-        raise _unreadable(program, error) from None
-    layer.eval()
+    predict = (_of_paddle_2 if program.suffix == ".pdmodel" else _of_paddle_3)(program, weights)
     model = _exported(program, weights)
     specs = _bounded(guessed_specs(model), model)
     outputs = [value.name or "" for value in model.graph.outputs]
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         try:
-            found = layer(*(paddle.to_tensor(feeds[spec.name]) for spec in specs))
+            values = predict({spec.name: feeds[spec.name] for spec in specs})
         except Exception as error:  # paddle raises any type
             lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
             raise UsageError(
@@ -61,11 +61,46 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
                 cause=safe(lines[-1], 300),
                 hint="give real ones with --sample FILE.npz",
             ) from None
-        values = found if isinstance(found, list | tuple) else [found]
-        return {n: v.numpy() for n, v in zip(outputs, values, strict=True)}
+        return dict(zip(outputs, values, strict=True))
 
     route = Route("paddle2onnx", lambda: clone(model))
     return Source("PaddlePaddle", run, specs, (route,))
+
+
+def _of_paddle_3(program: Path, weights: Path) -> Predict:
+    """A program as JSON, run as the layer that was saved."""
+    try:
+        layer = paddle.jit.load(str(program.with_suffix("")))
+    except Exception as error:  # paddle raises any type
+        raise _unreadable(program, error) from None
+    layer.eval()
+
+    def predict(feeds: Feeds) -> list[np.ndarray]:
+        found = layer(*(paddle.to_tensor(value) for value in feeds.values()))
+        return [v.numpy() for v in (found if isinstance(found, list | tuple) else [found])]
+
+    return predict
+
+
+def _of_paddle_2(program: Path, weights: Path) -> Predict:
+    """A ProgramDesc, which Paddle 3 no longer loads as a layer, run by its inference engine."""
+    config = inference.Config(str(program), str(weights))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.switch_ir_optim(False)
+    try:
+        engine = inference.create_predictor(config)
+    except Exception as error:  # paddle raises any type
+        raise _unreadable(program, error) from None
+
+    def predict(feeds: Feeds) -> list[np.ndarray]:
+        for name, value in feeds.items():
+            engine.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(value))
+        engine.run()
+        names = engine.get_output_names()
+        return [engine.get_output_handle(name).copy_to_cpu() for name in names]
+
+    return predict
 
 
 def _bounded(specs: tuple[InputSpec, ...], model: Model) -> tuple[InputSpec, ...]:

@@ -24,13 +24,14 @@ from skl2onnx.common.data_types import (
 from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from modelkit.convert.sample_file import with_sample
 from modelkit.convert.sklearn_boosters import booster_splits, library_of, use_own_boosters
 from modelkit.convert.sklearn_files import read_model
 from modelkit.convert.sklearn_inputs import splits_of, steps, table_of, words_of
 from modelkit.convert.sklearn_trees import use_own_trees
 from modelkit.convert.source import Options, Route, Source
 from modelkit.convert.tabular import Table, on_splits
-from modelkit.errors import BadInput, ModelkitError, Unsupported
+from modelkit.errors import BadInput, ModelkitError, Unsupported, UsageError
 from modelkit.model import InputSpec, Model, add_constant, fresh_name, save
 from modelkit.runtime.metrics import relative
 from modelkit.runtime.session import Feeds, open_session
@@ -82,13 +83,25 @@ def source_of(model: Any, options: Options, notes: tuple[str, ...] = ()) -> Sour
     trials = table.trials() if table else _texts(words)
     title = f"scikit-learn {safe(type(steps(model)[-1]).__name__, 60)}"
 
+    if not any(hasattr(model, name) for name in ("predict", "transform")):
+        raise Unsupported(
+            f"{safe(type(model).__name__, 60)} says nothing of new rows",
+            cause="it has neither predict nor transform",
+            hint="convert a model that is fitted to what it found, as a classifier of its labels",
+        )
+
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
-        return _predicted(model, _rows(model, feeds, specs), options.double)
+        try:
+            return _predicted(model, _rows(model, feeds, specs), options.double)
+        except Exception as error:  # an estimator raises any type
+            raise _not_run(error) from None
 
     def remarks(result: Model) -> Sequence[str]:
         return _edges(model, table, run, result) if table else ()
 
-    sample = trials[1]
+    # Under other names the file of the user is read later.
+    given = () if options.rename else with_sample(Source(title, run, specs, ()), options).trials
+    sample = given[0] if given else trials[1]
     expected = run(sample)
 
     def export() -> Model:
@@ -97,6 +110,15 @@ def source_of(model: Any, options: Options, notes: tuple[str, ...] = ()) -> Sour
     route = Route("skl2onnx", export, remarks=remarks)
     advice = "" if options.double or words else "--double computes in float64 as scikit-learn does"
     return Source(title, run, specs, (route,), (), notes, trials, advice=advice)
+
+
+def _not_run(error: Exception) -> UsageError:
+    return UsageError(
+        "scikit-learn does not run the model on the rows tried",
+        cause=safe(" ".join(f"{type(error).__name__}: {error}".split()), 300),
+        hint="give rows like those of training with --sample FILE.npz",
+        code="other-rows",
+    )
 
 
 def _takes_texts(model: Any) -> bool:
@@ -276,9 +298,13 @@ def _edges(model: Any, table: Table, run: Any, result: Model) -> Sequence[str]:
     if rows is None:
         return ()
     feeds = table.feeds(rows)
+    try:
+        wanted = run(feeds)
+    except UsageError:
+        return ()  # no rows that scikit-learn takes
     found = _run(result, feeds)
     wrong = np.zeros(len(rows), dtype=bool)
-    for name, expected in run(feeds).items():
+    for name, expected in wanted.items():
         if expected.dtype.kind != "f":
             wrong |= (expected != found[name]).reshape(len(rows), -1).any(axis=1)
         elif relative(expected, found[name]) > _VISIBLE:

@@ -11,12 +11,13 @@ import torch
 
 from modelkit.convert import torch_files
 from modelkit.convert.axes import parse_axes
-from modelkit.convert.export_torch import evaluate, reference, routes
+from modelkit.convert.export_torch import evaluate
 from modelkit.convert.factory import build
 from modelkit.convert.input_shapes import Asked, parse
-from modelkit.convert.precision import Halved, half_wanted, notes_on, short_dtype
+from modelkit.convert.precision import Held, held_weights
 from modelkit.convert.program import open_program
 from modelkit.convert.source import Options, Source
+from modelkit.convert.torch_source import source_of
 from modelkit.errors import BadInput, ModelkitError, UsageError
 from modelkit.model import InputSpec
 from modelkit.safe import safe
@@ -42,81 +43,79 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
         torch.set_num_threads(options.threads)
     if name == "pt2" and path is not None:
         return open_program(path, options)
-    clip = _clip_weights(path, name, options)
+    held = _read(path, name, options)
+    clip = _clip_weights(held, options)
     if clip:
         from modelkit.convert.from_transformers import of_part
         from modelkit.convert.openai_clip import part_of
 
-        short = short_dtype(clip.values())
+        short = held_weights(clip.values()).short
         part = part_of(clip, options.task)
         return of_part(part, {"dtype": short}, f"OpenAI CLIP ({options.task})", options, ())
     if options.task is not None:
         raise UsageError("--task means nothing for these weights", code="without-effect")
-    module, source = _module(path, name, options)
+    module, weights = _module(held, path, options)
     asked = _asked(module, options)
     specs = tuple(_bounded(one.spec, module) for one in asked)
     samples, names = _example(module, asked, specs)
-    half = half_wanted(options, source)
-    return Source(
-        "TorchScript" if name == "torchscript" else "PyTorch",
-        reference(module, specs, names),
-        specs,
-        routes(Halved(module) if half else module, specs, names, samples, options.opset),
-        notes=notes_on(options, source),
-        step="fp16" if half else "convert",
-    )
+    title = "TorchScript" if name == "torchscript" else "PyTorch"
+    return source_of(title, module, specs, names, samples, options, weights)
 
 
-def _clip_weights(path: Path | None, name: str, options: Options) -> dict[str, torch.Tensor]:
-    """The weights of a file by whose names it is OpenAI's CLIP; empty for all others."""
-    if path is None or options.model is not None:
-        return {}
+def _read(path: Path | None, name: str, options: Options) -> Any:
+    """What the file holds: a module, or a dictionary with weights in it somewhere."""
+    if path is None:
+        return None
     if name == "torchscript":
-        held = dict(torch_files.read_script(path).state_dict())
-    elif name == "safetensors":
-        held = torch_files.read_safetensors(path)
-    else:
-        found = torch_files.read_checkpoint(path, trust=options.trust_source)
-        inner = found.get("state_dict", found) if isinstance(found, dict) else {}
-        held = {str(k): v for k, v in inner.items() if isinstance(v, torch.Tensor)}
+        return torch_files.read_script(path)
+    if name == "safetensors":
+        return torch_files.read_safetensors(path)
+    trust = options.trust_source
+    if name == "torch-shards":
+        return torch_files.read_shards(path, trust=trust)
+    return torch_files.read_checkpoint(path, trust=trust)
+
+
+def _clip_weights(held: Any, options: Options) -> dict[str, torch.Tensor]:
+    """The weights of a file by whose names it is OpenAI's CLIP; empty for all others."""
+    if options.model is not None:
+        return {}
+    if isinstance(held, torch.jit.ScriptModule):
+        held = dict(held.state_dict())
+    inner = held.get("state_dict", held) if isinstance(held, dict) else {}
+    named = inner.items() if isinstance(inner, dict) else ()
+    found = {str(k): v for k, v in named if isinstance(v, torch.Tensor)}
     signs = ("token_embedding.weight", "text_projection", "ln_final.weight")
-    return held if all(sign in held for sign in signs) else {}
+    return found if all(sign in found for sign in signs) else {}
 
 
-def _module(path: Path | None, name: str, options: Options) -> tuple[torch.nn.Module, str]:
-    """The module in float32, and what :func:`short_dtype` says of the file's weights."""
-    if name == "torchscript" and path is not None:
-        script = torch_files.read_script(path)
-        # A frozen script has no mode to change.
-        script = script.eval() if hasattr(script, "training") else script
-        short = short_dtype(script.parameters())
-        return script.float() if short else script, short
-    held: Any = {}
-    if path is not None:
-        trust = options.trust_source
-        held = (
-            torch_files.read_safetensors(path)
-            if name == "safetensors"
-            else torch_files.read_checkpoint(path, trust=trust)
-        )
+def _module(held: Any, path: Path | None, options: Options) -> tuple[torch.nn.Module, Held]:
+    """The module in float32 and inference mode, and its weights as the file has them."""
     if options.model is None:
         if isinstance(held, torch.nn.Module):
-            short = short_dtype(held.parameters())
-            return (held.float() if short else held).eval(), short
-        raise UsageError(
-            f"{safe(str(path))} holds weights without code",
-            hint="add --model module:function, a Python function that builds the module",
-            code="model-missing",
-        )
+            weights = held_weights(held.parameters())
+            module = held.float() if weights.short else held
+            # A frozen script has no mode to change.
+            return (module.eval() if hasattr(module, "training") else module), weights
+        raise _codeless(path)
     module = build(options.model)
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"{safe(options.model)} made {type(module).__name__}, no torch module")
-    short = ""
-    if path is not None:
-        weights = _weights(held, path)
-        short = short_dtype(v for v in weights.values() if isinstance(v, torch.Tensor))
-        _fill(module, weights, path)
-    return module.eval(), short
+    if path is None:
+        return module.eval(), Held("", 0)
+    given = _weights(held, path)
+    _fill(module, given, path)
+    return module.eval(), held_weights(v for v in given.values() if isinstance(v, torch.Tensor))
+
+
+def _codeless(path: Path | None) -> UsageError:
+    hint = "add --model module:function, a Python function that builds the module"
+    folder = path if path is None or path.is_dir() else path.parent
+    if folder is not None and (folder / "config.json").is_file():
+        hint = f"name the folder that tells what they are for, {safe(str(folder))}, or {hint}"
+    return UsageError(
+        f"{safe(str(path))} holds weights without code", hint=hint, code="model-missing"
+    )
 
 
 def _weights(held: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -12,11 +12,18 @@ import torch
 
 from modelkit.convert.companions import found_in
 from modelkit.convert.detect import read_json
-from modelkit.convert.export_torch import reference, routes
-from modelkit.convert.hf_folder import example, input_names, input_specs, pretrained
-from modelkit.convert.hf_parts import PARTS, Load, Part
-from modelkit.convert.precision import Halved, half_wanted, notes_on
+from modelkit.convert.hf_folder import (
+    Load,
+    Part,
+    example,
+    input_names,
+    input_specs,
+    pretrained,
+)
+from modelkit.convert.hf_parts import PARTS
+from modelkit.convert.precision import Held
 from modelkit.convert.source import Options, Source
+from modelkit.convert.torch_source import source_of
 from modelkit.errors import Unsupported, UsageError
 from modelkit.safe import safe
 
@@ -123,24 +130,19 @@ def of_part(
 
     ``judge`` is what the result is compared with, where it is not the part itself.
     """
-    module, specs, outputs = part
+    module, specs, outputs = part.module, part.specs, part.outputs
     if options.threads:
         torch.set_num_threads(options.threads)
     module.eval()
     generator = torch.Generator().manual_seed(0)
     samples = [example(spec, generator) for spec in specs]
     kind = str(config.get("dtype") or config.get("torch_dtype") or "")
-    source = kind if kind in ("float16", "bfloat16") else ""
-    half = half_wanted(options, source)
-    return Source(
-        title,
-        reference(judge or module, specs, outputs),
-        specs,
-        routes(Halved(module) if half else module, specs, outputs, samples, options.opset),
-        found_in(*folders),
-        notes=notes_on(options, source),
-        step="fp16" if half else "convert",
-    )
+    short = kind if kind in ("float16", "bfloat16") else ""
+    source = Held(short, sum(w.numel() for w in module.parameters()) * 2)
+    return source_of(
+        title, module, specs, outputs, samples, options, source,
+        judge=judge, files=found_in(*folders), metadata=part.metadata,
+    )  # fmt: skip
 
 
 def task_of(config: dict[str, Any], folder: Path) -> str:
@@ -154,7 +156,8 @@ def task_of(config: dict[str, Any], folder: Path) -> str:
     if config.get("is_encoder_decoder"):
         raise UsageError(
             f"{safe(str(names[0]))} has two parts, which are exported one by one",
-            hint="add --task encoder, and then --task decoder with another -o",
+            hint="add --task encoder, and then --task decoder with another -o; with a cache:"
+            " --task decoder-first and --task decoder-with-past",
             code="task-missing",
         )
     if str(names[0]) == "CLIPModel":

@@ -3,9 +3,9 @@
 import inspect
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Nothing is fetched: what is not on this disk is an error, not a download.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,6 +18,9 @@ from modelkit.errors import BadInput, Unsupported
 from modelkit.model import InputSpec
 from modelkit.safe import safe
 
+Load = Callable[[str], torch.nn.Module]
+"""Loads a folder by a class of transformers."""
+
 _EXAMPLE = {
     "batch": 2,
     "sequence": 9,
@@ -26,6 +29,18 @@ _EXAMPLE = {
     "past_sequence": 6,
     "total_sequence": 15,
 }
+
+
+class Part(NamedTuple):
+    """A module that takes tensors in the order of ``specs`` and gives a tuple of ``outputs``.
+
+    ``metadata`` is kept in the result.
+    """
+
+    module: torch.nn.Module
+    specs: tuple[InputSpec, ...]
+    outputs: tuple[str, ...]
+    metadata: Mapping[str, str] = {}
 
 
 def pretrained(loader: str, folder: Path, *, unused: tuple[str, ...] = ()) -> torch.nn.Module:

@@ -1,4 +1,4 @@
-"""OpenAI's CLIP with vision transformers, rebuilt from the names and shapes of its weights.
+"""OpenAI's CLIP, rebuilt from the names and shapes of its weights.
 
 The architecture is that of "Learning Transferable Visual Models From Natural Language Supervision"
 (Radford et al., 2021): pre-norm blocks, QuickGELU, one learned class token for images, the
@@ -10,9 +10,12 @@ from collections.abc import Mapping
 
 import torch
 
-from modelkit.convert.hf_parts import Part
-from modelkit.errors import BadInput, Unsupported, UsageError
+from modelkit.convert.hf_folder import Part
+from modelkit.convert.hf_parts import scale_of
+from modelkit.convert.openai_clip_resnet import ResNet, image_size
+from modelkit.errors import BadInput, UsageError
 from modelkit.model import InputSpec
+from modelkit.safe import safe
 
 TASKS = ("textual", "visual")
 _HEAD_WIDTH = 64
@@ -25,7 +28,6 @@ def part_of(weights: Mapping[str, torch.Tensor], task: str | None) -> Part:
 
     Raises:
         UsageError: no task, or another.
-        Unsupported: the image tower is a ResNet.
         BadInput: weights are missing or of other shapes.
     """
     if task not in TASKS:
@@ -34,21 +36,35 @@ def part_of(weights: Mapping[str, torch.Tensor], task: str | None) -> Part:
             hint="add --task textual, and then --task visual with another -o",
             code="task-missing",
         )
-    if task == "visual" and "visual.proj" not in weights:
-        raise Unsupported("CLIP's image tower is a ResNet, which has no route to ONNX yet")
+    kept = scale_of(weights["logit_scale"]) if "logit_scale" in weights else {}
     held = {n: w.float() for n, w in weights.items() if n not in _EXTRA}
     if task == "visual":
         own = {n.removeprefix("visual."): w for n, w in held.items() if n.startswith("visual.")}
-        tower: torch.nn.Module = Visual(own)
-        size = math.isqrt(len(own["positional_embedding"]) - 1) * own["conv1.weight"].shape[-1]
-        shape = ("batch", 3, int(size), int(size))
+        tower, size = _image_tower(own)
+        shape = ("batch", 3, size, size)
         specs = (InputSpec("pixel_values", "float32", shape, "pixels", -2.0, 2.0),)
-        return Part(_filled(tower, own), specs, ("image_embeds",))
+        return Part(_filled(tower, own), specs, ("image_embeds",), kept)
     own = {n: w for n, w in held.items() if not n.startswith("visual.") and n != "logit_scale"}
     length, words = len(own["positional_embedding"]), len(own["token_embedding.weight"])
     # A text fills the context: its end is the largest id, the rest is zero.
     specs = (InputSpec("input_ids", "int64", ("batch", length), "ids", 0.0, words - 1.0),)
-    return Part(_filled(Textual(own), own), specs, ("text_embeds",))
+    return Part(_filled(Textual(own), own), specs, ("text_embeds",), kept)
+
+
+def _image_tower(weights: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, int]:
+    """A vision transformer or a ResNet without its weights, and the side of its images."""
+    try:
+        if "attnpool.positional_embedding" in weights:
+            return ResNet(weights), image_size(weights)
+        side = math.isqrt(len(weights["positional_embedding"]) - 1)
+        return Visual(weights), side * int(weights["conv1.weight"].shape[-1])
+    except (KeyError, ValueError, IndexError, TypeError, RuntimeError) as error:
+        raise BadInput(
+            "the weights are not those of OpenAI's CLIP",
+            cause=safe(f"{type(error).__name__}: {' '.join(str(error).split())}", 300),
+            hint="add --model module:function that builds the module",
+            code="weights-differ",
+        ) from None
 
 
 def _filled(tower: torch.nn.Module, weights: dict[str, torch.Tensor]) -> torch.nn.Module:

@@ -3,12 +3,16 @@
 import copy
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
 from modelkit.convert.export_torch import named_outputs
-from modelkit.convert.source import Options
+from modelkit.convert.source import Options, Route
+from modelkit.model import Model
 
+_LARGER = 1.05
 _SHORT = {torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
@@ -26,28 +30,53 @@ class Halved(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
         return tuple(v.float() if v.is_floating_point() else v for v in found)
 
 
-def short_dtype(tensors: Iterable[torch.Tensor]) -> str:
-    """The type of most weights where it is float16 or bfloat16; "" for anything wider."""
+class Held(NamedTuple):
+    """The weights of a source: ``short`` is the type of most of them where that is float16 or
+    bfloat16, and "" for anything wider; ``bytes`` are those of all of them.
+    """
+
+    short: str
+    bytes: int
+
+
+def held_weights(tensors: Iterable[torch.Tensor]) -> Held:
+    """What the tensors of a source amount to."""
     counts: Counter[torch.dtype] = Counter()
+    size = 0
     for tensor in tensors:
+        size += tensor.nbytes
         if tensor.is_floating_point():
             counts[tensor.dtype] += tensor.numel()
-    return _SHORT.get(counts.most_common(1)[0][0], "") if counts else ""
+    short = _SHORT.get(counts.most_common(1)[0][0], "") if counts else ""
+    return Held(short, size)
 
 
-def half_wanted(options: Options, source: str) -> bool:
-    """Whether the result's weights are float16; ``source`` as :func:`short_dtype` has it."""
-    return options.dtype == "float16" or (options.dtype == "source" and source == "float16")
+def half_wanted(options: Options, source: Held) -> bool:
+    """Whether the result's weights are float16."""
+    return options.dtype == "float16" or (options.dtype == "source" and source.short == "float16")
 
 
-def notes_on(options: Options, source: str) -> tuple[str, ...]:
-    """What the user should know of the weights' size and type."""
-    if options.dtype == "float32" and source:
-        words = "--dtype source keeps them" if source == "float16" else "--dtype float16 halves it"
-        return (f"weights in the source are {source}, so the result is 2 times larger; {words}",)
-    if options.dtype == "source" and source == "bfloat16":
+def notes_on(options: Options, source: Held) -> tuple[str, ...]:
+    """What the user should know of the weights' type before there is a result."""
+    if options.dtype == "source" and source.short == "bfloat16":
         return (
             "weights in the source are bfloat16, which ONNX Runtime does not compute on CPU:"
             " they are float32 in the result",
         )
     return ()
+
+
+def with_remarks(routes: Iterable[Route], options: Options, source: Held) -> tuple[Route, ...]:
+    """``routes`` that tell how much larger the result is where its weights are wider."""
+
+    def remarks(model: Model) -> tuple[str, ...]:
+        held = [value.const_value for value in model.graph.initializers.values()]
+        size = sum(tensor.nbytes for tensor in held if tensor is not None)
+        words = "source keeps them" if source.short == "float16" else "float16 halves it"
+        factor = size / max(source.bytes, 1)
+        if factor < _LARGER:
+            return ()
+        return (f"{factor:.1f}x larger: source weights were {source.short}; --dtype {words}",)
+
+    wider = options.dtype == "float32" and source.short
+    return tuple(replace(route, remarks=remarks) if wider else route for route in routes)

@@ -10,6 +10,7 @@ from modelkit.convert import torch_files
 from modelkit.convert.export_torch import evaluate, exported, reference
 from modelkit.convert.input_shapes import role
 from modelkit.convert.source import Options, Route, Source
+from modelkit.convert.translations import read_table
 from modelkit.errors import Unsupported
 from modelkit.model import InputSpec
 from modelkit.safe import safe
@@ -27,11 +28,12 @@ def open_program(path: Path, options: Options) -> Source:
     specs = _specs(program, samples)
     module = program.module()
     names = list(evaluate(module, samples))
+    table = read_table(options.translations)
     return Source(
         "torch.export program",
         reference(module, specs, names),
         specs,
-        (Route("exported program", lambda: exported(program, specs, names, options.opset)),),
+        (Route("exported program", lambda: exported(program, specs, names, options.opset, table)),),
     )
 
 

@@ -31,7 +31,8 @@ def reference(source: str, feeds: Feeds, *, threads: int = 0, trust: bool = Fals
         BadInput, Unsupported, MissingExtra: it cannot be loaded.
     """
     kind, colon, rest = source.partition(":")
-    if colon and kind in _NAMES and not Path(source).exists():
+    hub = kind == "hf" and "@" in rest and not Path(rest).exists()
+    if colon and kind in _NAMES and not hub and not Path(source).exists():
         source = rest
     options = Options(threads=threads, trust_source=trust)
     try:

@@ -1,6 +1,8 @@
 """Read scikit-learn models: skops archives without trust, pickles and joblib files with it."""
 
+import json
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from modelkit.errors import BadInput, MissingExtra
 from modelkit.safe import safe
 
 _MOST_NAMED = 4
+_DTYPE = "numpy.dtype"
+_LARGEST_SCHEMA = 64 << 20
 
 
 def read_model(path: Path, name: str, *, trust: bool) -> tuple[Any, tuple[str, ...]]:
@@ -50,8 +54,9 @@ def _skops(path: Path, trust: bool) -> Any:
     except ModuleNotFoundError:
         raise MissingExtra("reading skops files", "sklearn") from None
     unknown = skops.io.get_untrusted_types(file=path)
-    if unknown and not trust:
-        named = ", ".join(safe(kind, 80) for kind in unknown[:_MOST_NAMED])
+    feared = [kind for kind in unknown if kind != _DTYPE or not _plain_dtypes(path)]
+    if feared and not trust:
+        named = ", ".join(safe(kind, 80) for kind in feared[:_MOST_NAMED])
         raise BadInput(
             f"{safe(str(path))} holds types that are not known to be harmless",
             cause=named,
@@ -59,6 +64,27 @@ def _skops(path: Path, trust: bool) -> Any:
             code="untrusted",
         )
     return skops.io.load(path, trusted=unknown)
+
+
+def _plain_dtypes(path: Path) -> bool:
+    """Whether every numpy.dtype of a skops file is read off an array, as skops writes them.
+
+    skops leaves the type to its user, because a file may ask for it to be made in other ways.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if archive.getinfo("schema.json").file_size > _LARGEST_SCHEMA:
+            return False
+        pending = [json.loads(archive.read("schema.json"))]
+    while pending:
+        held = pending.pop()
+        if isinstance(held, list):
+            pending += held
+        elif isinstance(held, dict):
+            pending += held.values()
+            named = f"{held.get('__module__')}.{held.get('__class__')}"
+            if named == _DTYPE and held.get("__loader__") != "DTypeNode":
+                return False
+    return True
 
 
 def _version_notes(caught: list[warnings.WarningMessage]) -> list[str]:

@@ -33,7 +33,10 @@ def table_of(model: Any, double: bool) -> Table:
             hint="fit it before it is saved",
             code="input-shape",
         )
-    return Table(_numbers(steps(model), int(count), _takes_missing(model)), "X", double)
+    columns = _numbers(steps(model), int(count), _takes_missing(model))
+    if get_tags(model).input_tags.positive_only:
+        columns = tuple(replace(c, low=max(c.low, 0.0), high=abs(c.high)) for c in columns)
+    return Table(columns, "X", double)
 
 
 def words_of(model: Any) -> tuple[str, ...]:
@@ -86,6 +89,10 @@ def _numbers(parts: Sequence[Any], count: int, missing: bool) -> tuple[Column, .
         splits = splits_of(part, count)
         if splits is not None:
             return around(splits, missing=missing)
+        codes = [np.asarray(held) for held in getattr(part, "categories_", None) or ()]
+        if len(codes) == count and all(held.dtype.kind in "fiu" for held in codes):
+            coded = (_coded(f"x{i}", held, False) for i, held in enumerate(codes))
+            return tuple(replace(column, dtype="float32") for column in coded)
         ranges = _ranges(part, count)
         if ranges is not None:
             low, high = ranges

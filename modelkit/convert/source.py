@@ -27,6 +27,7 @@ class Options:
         dtype: of the weights: "float32", "float16", or "source" for what the file has.
         sample: a .npz file of inputs to compare on.
         rename, output_names: see :mod:`modelkit.convert.renaming`.
+        translations: "package.module:table" of :mod:`modelkit.convert.translations`.
         inputs, outputs: names of the nodes a graph begins and ends at, where a format can be cut.
     """
 
@@ -44,6 +45,7 @@ class Options:
     static: bool = False
     dtype: str = "float32"
     sample: str = ""
+    translations: str | None = None
     rename: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
 
@@ -81,6 +83,7 @@ class Source:
         trials: inputs to compare on, where the source knows better ones than generated.
         origin: where the trials come from, for the report.
         advice: what to type when the numbers differ.
+        metadata: kept in the result.
         step: the row of ``runtime.compare.TOLERANCES`` that the result has to meet.
     """
 
@@ -94,3 +97,4 @@ class Source:
     origin: str = "ranges in the model"
     advice: str = ""
     step: str = "convert"
+    metadata: Mapping[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from modelkit.convert.factory import working_folder_first
 from modelkit.convert.pickles import global_names
+from modelkit.convert.shards import index_of, shards_of
 from modelkit.errors import BadInput
 from modelkit.safe import safe
 
@@ -52,6 +53,30 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         BadInput: broken.
     """
     found: dict[str, torch.Tensor] = unpacked(path, lambda: load_file(str(path)))
+    return found
+
+
+def read_shards(path: Path, *, trust: bool) -> dict[str, torch.Tensor]:
+    """The weights of an index of shards, or of the folder that holds one.
+
+    Raises:
+        BadInput: a shard is missing or broken, needs trust, or lacks a weight that it should have.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for file, names in shards_of(index_of(path)).items():
+        if file.suffix == ".safetensors":
+            held = read_safetensors(file)
+        else:
+            held = read_checkpoint(file, trust=trust)
+        lacking = [name for name in names if not isinstance(held, dict) or name not in held]
+        if lacking:
+            raise BadInput(
+                f"{safe(str(file))} has no weights for {safe(', '.join(lacking[:4]), 200)}",
+                cause=f"{len(lacking)} weights of {len(names)} that the index says are in it",
+                hint="do index and shards belong together?",
+                code="weights-missing",
+            )
+        found |= {name: held[name] for name in names}
     return found
 
 

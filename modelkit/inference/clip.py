@@ -14,14 +14,13 @@ import numpy as np
 
 from modelkit.errors import BadInput, UsageError
 from modelkit.inference.post import normalized, softmax
-from modelkit.model import load
+from modelkit.model import LOGIT_SCALE, load
 from modelkit.runtime.data import read_samples
 from modelkit.runtime.data.settings import Preprocessing, kept_settings
 from modelkit.runtime.session import Feeds, Session, Setup
 from modelkit.safe import safe
 
 VISUAL, TEXTUAL = "visual.onnx", "textual.onnx"
-SCALE_KEY = "modelkit.logit_scale"
 _BATCH = 32
 
 
@@ -75,7 +74,7 @@ def run_clip(
 def _scale(folder: Path) -> float:
     """The factor of the cosine that was learned, as the models' metadata keep it."""
     for name in (TEXTUAL, VISUAL):
-        kept = load(folder / name).metadata_props.get(SCALE_KEY)
+        kept = load(folder / name).metadata_props.get(LOGIT_SCALE)
         try:
             scale = float(kept) if kept else math.nan
         except ValueError:

@@ -4,7 +4,7 @@ from onnx_ir import Model
 
 from modelkit.model.constants import add_constant, const_of, fresh_name
 from modelkit.model.facts import facts, newest_of, operator_counts
-from modelkit.model.inputs import InputSpec, read_inputs, write_inputs
+from modelkit.model.inputs import LOGIT_SCALE, InputSpec, read_inputs, write_inputs
 from modelkit.model.provenance import add_step, history, strip_debug
 from modelkit.model.read import load, sha256
 from modelkit.model.structure import validate
@@ -20,6 +20,7 @@ def clone(model: Model) -> Model:
 
 
 __all__ = [
+    "LOGIT_SCALE",
     "InputSpec",
     "Model",
     "Staged",

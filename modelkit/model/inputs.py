@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 import onnx_ir as ir
 
 KEY = "modelkit.inputs"
+LOGIT_SCALE = "modelkit.logit_scale"
+"""The factor of the cosine of two towers, in the metadata of each."""
 
 ROLES = ("ids", "mask", "token_types", "positions", "pixels", "audio", "past", "float", "other")
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit import progress
-from modelkit.errors import CheckFailed, ModelkitError
+from modelkit.errors import CheckFailed, ModelkitError, Unsupported
 from modelkit.model import Model, load, nodes
 from modelkit.reports import OutputError, Trial, Verification
 from modelkit.runtime import metrics
@@ -110,10 +110,11 @@ def verify(
         except ModelkitError as error:
             if isinstance(error, CheckFailed) and error.code == "outputs-differ":
                 raise
+            known = f"{error.hint}; " if isinstance(error, Unsupported) and error.hint else ""
             raise CheckFailed(
                 f"the result of {step} does not run where its source does",
                 cause=error.cause or error.message,
-                hint="nothing was written",
+                hint=f"{known}nothing was written",
                 code="outputs-differ",
             ) from None
     return _judged(step, tolerance, proposal, tuple(trials), random, noise.overall())

@@ -1,9 +1,15 @@
 """Small random Hugging Face models of every kind that is exported in parts."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
+
+from modelkit.convert.from_transformers import open_model
+from modelkit.convert.source import Options
+from tests.models import Feeds
 
 SIZES = {
     "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24,
@@ -25,6 +31,22 @@ def gpt2() -> torch.nn.Module:
 
 def llama() -> torch.nn.Module:
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES, num_key_value_heads=1))
+
+
+def mistral() -> torch.nn.Module:
+    """A window of four tokens on every layer."""
+    config = transformers.MistralConfig(**SIZES, num_key_value_heads=1, sliding_window=4)
+    return transformers.MistralForCausalLM(config)
+
+
+def gemma3() -> torch.nn.Module:
+    """A window on one layer of two, and heads of a width of their own."""
+    sizes = {**SIZES, "num_hidden_layers": 2}
+    config = transformers.Gemma3TextConfig(
+        **sizes, num_key_value_heads=1, head_dim=12, sliding_window=4,
+        layer_types=["sliding_attention", "full_attention"],
+    )  # fmt: skip
+    return transformers.Gemma3ForCausalLM(config)
 
 
 def clip() -> torch.nn.Module:
@@ -86,3 +108,23 @@ def made(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.05)
     return model
+
+
+IDS = torch.tensor([[5, 6, 7, 8, 9], [11, 12, 13, 14, 39]])
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+
+
+def saved(model: torch.nn.Module, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    return folder
+
+
+def reference(folder: Path, task: str, feeds: dict[str, torch.Tensor]) -> Feeds:
+    source = open_model(folder, "transformers", Options(task=task))
+    assert source.reference is not None
+    assert [spec.name for spec in source.inputs] == list(feeds)
+    return source.reference({name: value.numpy() for name, value in feeds.items()})
+
+
+def check(found: np.ndarray, expected: torch.Tensor) -> None:
+    np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-6)

@@ -63,6 +63,18 @@ def pairs() -> Data:
     return values, np.stack([target, -2 * target], axis=1)
 
 
+def shares() -> Data:
+    """How sure it is that a row is of the second of two classes."""
+    values, target = binary()
+    return values, 0.1 + 0.8 * target
+
+
+def labels() -> Data:
+    """Two labels, each there or not."""
+    values, target = binary()
+    return values, np.stack([target, values[:, 0] > 15], axis=1).astype(int)
+
+
 def named_classes() -> Data:
     values, target = classes()
     return values, np.array(["setosa", "versicolor", "virginica"])[target]

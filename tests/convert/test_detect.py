@@ -38,9 +38,11 @@ OPERATOR = field(1, b"data") + field(2, b"conv1") + field(4, b"Conv")
 
 FILES: list[tuple[str, bytes, str]] = [
     ("onnx", parsed(linear_text(3, 2)).SerializeToString(), "ModelProto"),
+    ("onnx-zip", archive("model.onnx", "labels.txt", "cvexport.manifest"), "model.onnx in the"),
     ("torch", archive("net/data.pkl", "net/version", "net/data/0"), "data.pkl"),
     ("torch-legacy", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02", "legacy"),
     ("safetensors", struct.pack("<Q", 20) + b'{"w": {"dtype": "F32"}}', "safetensors"),
+    ("torch-shards", b'{"metadata": {"total_size": 8}, "weight_map": {"w": "x"}}', "shards"),
     ("torchscript", archive("net/data.pkl", "net/code/__torch__.py"), "code"),
     ("pt2", archive("net/models/model.json", "net/data/weights/x"), "exported program"),
     ("pt2", archive("serialized_exported_program.json", "version"), "exported program"),
@@ -87,6 +89,7 @@ FOLDERS: list[tuple[str, dict[str, bytes]]] = [
     ("saved-model", {"saved_model.pb": b"x"}),
     ("sentence-transformers", {"modules.json": b"[]", "config.json": b'{"model_type": "bert"}'}),
     ("transformers", {"config.json": b'{"model_type": "bert"}'}),
+    ("torch-shards", {"model.safetensors.index.json": b"{}"}),
     ("spark", {"metadata/part-00000": b'{"class":"org.apache.spark.ml.PipelineModel"}'}),
     ("paddle", {"inference.pdiparams": b"x", "inference.json": b"{}"}),
     ("coreml", {"Manifest.json": b"{}", "Data/x": b""}),

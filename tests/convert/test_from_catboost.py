@@ -8,6 +8,7 @@ import pytest
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, Unsupported, UsageError
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 catboost = pytest.importorskip("catboost")
@@ -32,6 +33,7 @@ CASES: dict[str, tuple[str, Any, dict[str, Any]]] = {
         tables.numbers,
         {"loss_function": "MultiQuantile:alpha=0.1,0.9"},
     ),
+    "shares": ("CatBoostClassifier", tables.shares, {"loss_function": "CrossEntropy"}),
     "poisson": ("CatBoostRegressor", tables.numbers, {"loss_function": "Poisson"}),
 }
 QUIET = {"verbose": 0, "allow_writing_files": False, "iterations": 6, "depth": 4}
@@ -53,6 +55,17 @@ def test_predictions_are_those_of_the_library(name: str, tmp_path: Path) -> None
         return
     expected = model.predict(rows)
     np.testing.assert_allclose(found[0].reshape(expected.shape), expected, rtol=3e-6)
+
+
+def test_several_labels_at_once(tmp_path: Path) -> None:
+    values, target = tables.labels()
+    model = catboost.CatBoostClassifier(**QUIET, loss_function="MultiLogloss").fit(values, target)
+    model.save_model(str(tmp_path / "m.cbm"))
+    report = convert_file(str(tmp_path / "m.cbm"), str(tmp_path / "m.onnx"))
+    assert report.verification.passed
+    rows = values[::3].astype(np.float32)
+    (found,) = run(tmp_path / "m.onnx", {"X": rows}).values()
+    np.testing.assert_allclose(found, model.predict_proba(rows), atol=2e-6)
 
 
 def test_json_and_pickles_are_read_too(tmp_path: Path) -> None:
@@ -89,3 +102,9 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     other.fit(values, target).save_model(str(tmp_path / "o.cbm"))
     with pytest.raises(Unsupported, match="RMSEWithUncertainty"):
         convert_file(str(tmp_path / "o.cbm"))
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    values, target = tables.binary()
+    catboost.CatBoostClassifier(**QUIET).fit(values, target).save_model(str(tmp_path / "m.cbm"))
+    check_opsets(tmp_path / "m.cbm", tmp_path, least=3)

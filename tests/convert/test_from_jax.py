@@ -15,6 +15,7 @@ from flax.serialization import msgpack_serialize
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, UsageError
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 HERE = "tests.convert.test_from_jax"
@@ -106,3 +107,7 @@ def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:
         convert_file(
             str(tmp_path / "cut.msgpack"), model=f"{HERE}:module", input_shape=["image:batch,8,8,1"]
         )
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    check_opsets(f"jax:{HERE}:scores", tmp_path, input_shape=["x:batch,4"])

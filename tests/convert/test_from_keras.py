@@ -16,6 +16,7 @@ import tf_keras
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 layers = keras.layers
@@ -167,3 +168,9 @@ def test_broken_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="HDF5 file without a Keras model"):
         convert_file(str(tmp_path / "other.h5"))
     assert callable(from_keras.open_model)
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    model, _ = normalized()
+    model.save(tmp_path / "m.keras")
+    check_opsets(tmp_path / "m.keras", tmp_path, least=3)

@@ -9,6 +9,7 @@ from libsvm import svmutil
 
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, CheckFailed, Unsupported, UsageError
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 FILES = sorted((Path(__file__).parent / "files").glob("*.libsvm"))
@@ -77,3 +78,8 @@ def test_broken_and_unknown_files_are_told(tmp_path: Path) -> None:
     target.write_text(text.replace("rbf", "precomputed"))
     with pytest.raises(Unsupported, match="precomputed kernel"):
         convert_file(str(target))
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    path = next(path for path in FILES if path.stem == "probabilities")
+    check_opsets(path, tmp_path, least=3)

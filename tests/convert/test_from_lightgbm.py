@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, Unsupported
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 lightgbm = pytest.importorskip("lightgbm")
@@ -102,3 +103,12 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text(both)
     with pytest.raises(Unsupported, match="zeros for missing, others NaN"):
         convert_file(str(tmp_path / "n.txt"))
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    values, target = tables.binary()
+    dataset = lightgbm.Dataset(values, target)
+    lightgbm.train({"objective": "binary", "verbose": -1}, dataset, 3).save_model(
+        tmp_path / "m.txt"
+    )
+    check_opsets(tmp_path / "m.txt", tmp_path, least=3)

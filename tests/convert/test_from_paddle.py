@@ -11,6 +11,7 @@ import paddle
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 
@@ -99,3 +100,30 @@ def test_broken_weights_are_told(tmp_path: Path) -> None:
     (tmp_path / "inference.pdiparams").write_bytes(whole[: len(whole) // 3])
     with pytest.raises(BadInput, match="could not be loaded by Paddle"):
         convert_file(str(tmp_path), str(tmp_path / "n.onnx"))
+
+
+def test_a_program_of_paddle_2(tmp_path: Path) -> None:
+    """Written by Paddle 2.6.2 itself, with what it gave on 128 numbers from -1 to 1."""
+    folder = Path(__file__).parent / "files" / "paddle-2.6"
+    values = np.linspace(-1, 1, 128, dtype=np.float32).reshape(2, 1, 8, 8)
+    for number, source in enumerate((folder, folder / "inference.pdmodel")):
+        target = tmp_path / f"{number}.onnx"
+        report = convert_file(str(source), str(target))
+        assert report.verification.passed
+        found = next(iter(run(target, {"x": values}).values()))
+        np.testing.assert_allclose(found, np.load(folder / "expected.npy"), atol=2e-6)
+
+
+def test_nothing_is_installed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of paddle2onnx start pip to fetch an optimizer."""
+    saved("picture", tmp_path)
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.Popen", lambda *words, **_: started.append(words))
+    monkeypatch.setattr("os.system", lambda words: started.append(words))
+    assert convert_file(str(tmp_path), str(tmp_path / "m.onnx")).verification.passed
+    assert not started
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    saved("picture", tmp_path / "net")
+    check_opsets(tmp_path / "net", tmp_path, least=3)

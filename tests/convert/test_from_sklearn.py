@@ -5,7 +5,7 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.cluster import KMeans
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
@@ -17,15 +17,21 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import CategoricalNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
 from sklearn.svm import SVC, SVR, LinearSVC
 
 from modelkit.convert import convert_file
-from modelkit.errors import BadInput, Unsupported
+from modelkit.errors import BadInput, Unsupported, UsageError
 from modelkit.reports import ConvertReport
 from tests.convert import tables
 from tests.models import Feeds, run
@@ -183,3 +189,48 @@ def test_a_vote_of_estimators(tmp_path: Path) -> None:
     found = run(output, {"X": values.astype(np.float32)})
     expected = model.predict_proba(values.astype(np.float32))
     np.testing.assert_allclose(found["probabilities"], expected, atol=2e-6)
+
+
+def test_the_opset_asked_for_is_written(tmp_path: Path) -> None:
+    source = tables.saved(tables.passenger_pipeline(), tmp_path / "m.skops")
+    for opset in (15, 21):
+        report = convert_file(str(source), str(tmp_path / f"{opset}.onnx"), opset=opset)
+        assert report.result.opset[""] == opset
+        assert report.verification.passed
+    with pytest.raises(Unsupported, match="cannot become opset 99"):
+        convert_file(str(source), str(tmp_path / "99.onnx"), opset=99)
+
+
+def test_codes_and_counts_are_drawn_as_the_model_takes_them(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4, (50, 3)).astype(float)
+    for model in (OneHotEncoder(), OrdinalEncoder(), MultinomialNB()):
+        converted(model.fit(values, values[:, 0] > 1), tmp_path, force=True)
+        rows = values.astype(np.float32)
+        found = list(run(tmp_path / "m.onnx", {"X": rows}).values())
+        expected = library(model, values)
+        expected = [v.toarray() if hasattr(v, "toarray") else v for v in expected]
+        for actual, wanted in zip(found, expected, strict=True):
+            np.testing.assert_allclose(actual, wanted, rtol=1e-5)
+
+
+def test_rows_that_only_the_user_knows_come_from_a_sample(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 2, (50, 3))
+    values[:, 1] = 0
+    model = CategoricalNB().fit(values, values[:, 0])
+    joblib.dump(model, tmp_path / "m.pkl")
+    with pytest.raises(UsageError, match="on the rows tried") as caught:
+        convert_file(str(tmp_path / "m.pkl"), trust_source=True)
+    assert "IndexError" in caught.value.cause
+    assert "--sample" in caught.value.hint
+    np.savez(tmp_path / "rows.npz", X=values[:40].astype(np.float32))
+    report = convert_file(
+        str(tmp_path / "m.pkl"), trust_source=True, sample=str(tmp_path / "rows.npz")
+    )
+    assert report.verification.passed
+    assert report.verification.inputs == "--sample rows.npz"
+
+
+def test_a_model_that_says_nothing_of_new_rows_is_refused(tmp_path: Path) -> None:
+    joblib.dump(DBSCAN().fit(tables.classes()[0]), tmp_path / "m.pkl")
+    with pytest.raises(Unsupported, match="says nothing of new rows"):
+        convert_file(str(tmp_path / "m.pkl"), trust_source=True)

@@ -92,3 +92,16 @@ def test_what_is_no_pipeline_is_told(frame: tuple[pd.DataFrame, Any], tmp_path: 
     bare.write().overwrite().save(str(tmp_path / "bare"))
     with pytest.raises(Unsupported, match="is a vector that no stage"):
         convert_file(str(tmp_path / "bare"))
+
+
+def test_without_java_it_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelkit.convert.from_spark.shutil.which", lambda name: None)
+    (tmp_path / "metadata").mkdir()
+    head = '{"class":"org.apache.spark.ml.PipelineModel"}'
+    (tmp_path / "metadata" / "part-00000").write_text(head)
+    with pytest.raises(Unsupported, match="needs Java") as caught:
+        convert_file(str(tmp_path))
+    assert caught.value.code == "missing-java"
+    assert "17 or newer" in caught.value.hint

@@ -16,6 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, UsageError
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 layers = keras.layers
@@ -220,3 +221,7 @@ def test_broken_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="could not be loaded by TensorFlow"):
         convert_file(str(tmp_path / "m.tflite"))
     assert callable(from_tensorflow.open_model)
+
+
+def test_the_opset_asked_for_is_written_or_refused(saved: Path, tmp_path: Path) -> None:
+    check_opsets(saved, tmp_path, least=3)

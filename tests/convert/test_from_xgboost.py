@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, Unsupported, UsageError
 from tests.convert import tables
+from tests.convert.opsets import check_opsets
 from tests.models import run
 
 xgboost = pytest.importorskip("xgboost")
@@ -118,3 +119,10 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "n.json").write_text(text)
     with pytest.raises((BadInput, Unsupported)):
         convert_file(str(tmp_path / "n.json"))
+
+
+def test_the_opset_asked_for_is_written_or_refused(tmp_path: Path) -> None:
+    values, target = tables.binary()
+    settings = {"objective": "binary:logistic"}
+    xgboost.train(settings, matrix(values, False, target), 3).save_model(tmp_path / "m.json")
+    check_opsets(tmp_path / "m.json", tmp_path, least=3)

@@ -8,7 +8,8 @@ import transformers
 from modelkit.convert import convert_file, open_source
 from modelkit.convert.openai_clip import part_of
 from modelkit.convert.source import Options
-from modelkit.errors import BadInput, Unsupported, UsageError
+from modelkit.errors import BadInput, UsageError
+from modelkit.model import LOGIT_SCALE, load
 from tests.convert import parts
 from tests.models import run
 
@@ -98,5 +99,50 @@ def test_what_is_missing_is_told() -> None:
     assert "--task visual" in caught.value.hint
     with pytest.raises(BadInput, match="not those of OpenAI's CLIP"):
         part_of({n: w for n, w in weights.items() if n != "ln_final.bias"}, "textual")
-    with pytest.raises(Unsupported, match="ResNet"):
-        part_of({n: w for n, w in weights.items() if n != "visual.proj"}, "visual")
+    for broken in ("visual.conv1.weight", "visual.positional_embedding"):
+        with pytest.raises(BadInput, match="not those of OpenAI's CLIP"):
+            part_of({n: w for n, w in weights.items() if n != broken}, "visual")
+
+
+def test_the_scale_of_the_cosine_is_kept(tmp_path: Path) -> None:
+    clip = model()
+    clip.logit_scale.data.fill_(float(np.log(37.5)))
+    torch.save(renamed(clip.state_dict()), tmp_path / "clip.pt")
+    convert_file(str(tmp_path / "clip.pt"), str(tmp_path / "visual.onnx"), task="visual")
+    clip.save_pretrained(tmp_path / "folder")
+    source = open_source(tmp_path / "folder", options=Options(task="textual"))
+    for kept in (load(tmp_path / "visual.onnx").metadata_props, source.metadata):
+        assert float(kept[LOGIT_SCALE]) == pytest.approx(37.5, rel=1e-6)
+
+
+class Whole(torch.nn.Module):  # type: ignore[misc]
+    """All weights under their names, as OpenAI's own files have them: a script."""
+
+    def __init__(self, weights: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        for name, value in weights.items():
+            *places, last = name.split(".")
+            inner: torch.nn.Module = self
+            for place in places:
+                if not hasattr(inner, place):
+                    inner.add_module(place, torch.nn.Module())
+                inner = getattr(inner, place)
+            inner.register_parameter(last, torch.nn.Parameter(value))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_a_script_in_half_precision_as_openai_writes_it(tmp_path: Path) -> None:
+    clip = model()
+    held = {name: value.half() for name, value in renamed(clip.state_dict()).items()}
+    torch.jit.script(Whole(held)).save(str(tmp_path / "ViT.pt"))
+    source = open_source(tmp_path / "ViT.pt", options=Options(task="visual"))
+    assert source.framework == "OpenAI CLIP (visual)"
+    assert source.reference is not None
+    pixels = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    found = source.reference({"pixel_values": pixels})["image_embeds"]
+    with torch.no_grad():
+        whole = clip.half().float()
+        expected = whole.get_image_features(pixel_values=torch.from_numpy(pixels)).pooler_output
+    np.testing.assert_allclose(found, expected.numpy(), atol=2e-6)

@@ -7,7 +7,7 @@ from onnx_ir import DataType
 from safetensors.torch import save_file
 
 from modelkit.convert import convert_file
-from modelkit.convert.precision import Halved, short_dtype
+from modelkit.convert.precision import Halved, held_weights
 from modelkit.errors import UsageError
 from modelkit.model import load
 from tests.convert import samples
@@ -23,9 +23,29 @@ def weights(folder: Path, kind: torch.dtype) -> Path:
 
 
 def test_most_weights_decide() -> None:
-    assert short_dtype([torch.zeros(3, dtype=torch.float16), torch.zeros(2)]) == "float16"
-    assert short_dtype([torch.zeros(3), torch.zeros(2, dtype=torch.bfloat16)]) == ""
-    assert short_dtype([torch.zeros(9, dtype=torch.int64)]) == ""
+    half = held_weights([torch.zeros(3, dtype=torch.float16), torch.zeros(2)])
+    assert half == ("float16", 14)
+    assert held_weights([torch.zeros(3), torch.zeros(2, dtype=torch.bfloat16)]).short == ""
+    assert held_weights([torch.zeros(9, dtype=torch.int64)]) == ("", 72)
+
+
+def test_the_factor_is_measured(tmp_path: Path) -> None:
+    held = samples.picture().state_dict()
+    kept = {n: v if n.startswith("norm") else v.half() for n, v in held.items()}
+    save_file(kept, tmp_path / "net.safetensors")
+    report = convert_file(
+        str(tmp_path / "net.safetensors"),
+        model="tests.convert.samples:picture",
+        input_shape=["image:2,3,9,9"],
+    )
+    factor = float(report.notes[0].split("x larger: source weights were float16")[0])
+    before = sum(value.nbytes for value in kept.values())
+    tensors = [
+        value.const_value for value in load(tmp_path / "net.onnx").graph.initializers.values()
+    ]
+    after = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    assert factor == round(after / before, 1)
+    assert 1 < factor < 2
 
 
 def test_a_halved_module_takes_and_gives_float32() -> None:
@@ -41,7 +61,7 @@ def test_a_halved_module_takes_and_gives_float32() -> None:
 def test_wider_results_are_told(kind: torch.dtype, tmp_path: Path) -> None:
     path = weights(tmp_path, kind)
     report = convert_file(str(path), model=LINEAR, input_shape=["x:2,8"])
-    assert "2 times larger" in report.notes[0]
+    assert "2.0x larger" in report.notes[0]
     assert str(kind).removeprefix("torch.") in report.notes[0]
     x = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
     module = samples.linear().to(kind).float()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from modelkit.convert import convert_file
 from modelkit.convert.program import open_program
 from modelkit.convert.source import Options
-from modelkit.errors import BadInput
+from modelkit.errors import BadInput, UsageError
 from modelkit.model import save
 from tests.convert import samples
 from tests.models import run
@@ -38,3 +39,14 @@ def test_a_program_needs_trust(program: Path) -> None:
     with pytest.raises(BadInput) as caught:
         open_program(program, Options())
     assert caught.value.code == "untrusted"
+
+
+def test_a_program_is_converted_at_the_opset_asked_for(program: Path, tmp_path: Path) -> None:
+    report = convert_file(str(program), str(tmp_path / "m.onnx"), trust_source=True, opset=21)
+    assert report.framework == "torch.export program"
+    assert report.attempts[-1].route == "exported program"
+    assert report.result.opset[""] == 21
+    assert {len(trial.shapes["x"]) for trial in report.verification.trials} == {2}
+    assert len({str(trial.shapes) for trial in report.verification.trials}) == 2
+    with pytest.raises(UsageError, match="--dtype means nothing"):
+        convert_file(str(program), str(tmp_path / "n.onnx"), trust_source=True, dtype="float16")

@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import joblib
@@ -26,6 +27,22 @@ def test_unknown_types_in_skops_need_trust(tmp_path: Path) -> None:
         read_model(path, "skops", trust=False)
     assert "passengers" in caught.value.cause
     assert caught.value.code == "untrusted"
+
+
+def test_types_of_columns_need_no_trust_as_skops_writes_them(tmp_path: Path) -> None:
+    path = tables.saved(tables.passenger_pipeline(), tmp_path / "m.skops")
+    model, _ = read_model(path, "skops", trust=False)
+    assert len(model.predict(tables.passengers()[0])) == 300
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    schema = held["schema.json"].replace(b'"DTypeNode"', b'"ObjectNode"')
+    assert schema != held["schema.json"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (held | {"schema.json": schema}).items():
+            archive.writestr(name, data)
+    with pytest.raises(BadInput, match="not known to be harmless") as caught:
+        read_model(path, "skops", trust=False)
+    assert caught.value.cause == "numpy.dtype"
 
 
 def test_broken_files_are_told(tmp_path: Path) -> None:

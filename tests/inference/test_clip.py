@@ -6,8 +6,8 @@ import pytest
 
 from modelkit.errors import BadInput, UsageError
 from modelkit.inference import run_file
-from modelkit.inference.clip import SCALE_KEY, is_clip
-from modelkit.model import load, save
+from modelkit.inference.clip import is_clip
+from modelkit.model import LOGIT_SCALE, load, save
 from tests.models import model_file
 
 Image = pytest.importorskip("PIL.Image")
@@ -67,7 +67,7 @@ def test_the_scale_is_the_models_own_or_asked_for(folder: Path) -> None:
         run_file(str(folder), inputs=inputs(folder))
     assert "where training began, 14.28" in caught.value.hint
     model = load(folder / "textual.onnx")
-    model.metadata_props[SCALE_KEY] = "100.0"
+    model.metadata_props[LOGIT_SCALE] = "100.0"
     save(model, folder / "textual.onnx", force=True)
     assert run_file(str(folder), inputs=inputs(folder)).notes == ("logit scale 100",)
 
