@@ -152,7 +152,8 @@ def fit(
 
 def _start(piece: np.ndarray, share: float, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
     """A scale and zero point that cover ``share`` of each block's range."""
-    low, high = piece.min(-1), piece.max(-1)
+    low: np.ndarray = piece.min(-1)
+    high: np.ndarray = piece.max(-1)
     if blocks.symmetric:
         peak = np.where(-low >= high, low, high)
         scale = -peak * np.float32(share / blocks.middle)
@@ -180,4 +181,5 @@ def packed(levels: np.ndarray, bits: int) -> np.ndarray:
         return levels
     if levels.shape[-1] % 2:
         levels = np.concatenate([levels, np.zeros((*levels.shape[:-1], 1), np.uint8)], -1)
-    return np.bitwise_or(levels[..., 0::2], levels[..., 1::2] << 4)
+    both: np.ndarray = levels[..., 0::2] | (levels[..., 1::2] << 4)
+    return both

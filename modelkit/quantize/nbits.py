@@ -4,7 +4,7 @@ The activations stay float; with accuracy level 4 the kernel takes them to int8 
 block by block, which keeps large channels from spoiling the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,26 +29,33 @@ def to_nbits(
     The layer has the form that :func:`linears.normalize_linears` gives.  The new node bears the
     old one's name.  ``graph`` is the node's; of a subgraph, the main one must import DOMAIN too.
     """
-    return Nbits(lazy=False).replace(node, graph, blocks, rounding)
+    return Nbits().replace(node, graph, blocks, rounding)
 
 
 @dataclass
 class Nbits:
     """Replaces layers; a weight that several read is kept once.
 
-    With ``lazy`` the levels are computed when the model is written, one weight after another, and
     ``seen`` is called with each layer's name, its weight and the levels found for it.
     """
 
-    lazy: bool = True
     seen: Callable[[str, np.ndarray, Rounded, Blocks], None] | None = None
     _made: dict[tuple[int, ir.Value, Blocks], list[ir.Value]] = field(default_factory=dict)
     _latest: list[tuple[object, Rounded]] = field(default_factory=list)
 
     def replace(
-        self, node: ir.Node, graph: ir.Graph, blocks: Blocks, rounding: Rounding = nearest
+        self,
+        node: ir.Node,
+        graph: ir.Graph,
+        blocks: Blocks,
+        rounding: Rounding = nearest,
+        *,
+        lazy: bool = False,
     ) -> str | None:
-        """See :func:`to_nbits`."""
+        """See :func:`to_nbits`; with ``lazy`` levels are found when the model is written.
+
+        That is one weight after another, for models larger than memory.
+        """
         x, weight = node.inputs[0], node.inputs[1]
         reason = unfit(node, blocks)
         if reason is not None:
@@ -59,7 +66,7 @@ class Nbits:
         graph.opset_imports.setdefault(DOMAIN, 1)
         key = (id(graph), weight, blocks)
         if key not in self._made:
-            self._made[key] = self._constants(node, graph, blocks, rounding)
+            self._made[key] = self._constants(node, graph, blocks, rounding, lazy)
         added = constant_bias(node)
         bias = None if added is None else _float(added[1], graph)
         maker = Maker(graph, node)
@@ -77,8 +84,15 @@ class Nbits:
         maker.replace(node if added is None else added[0], result)
         return None
 
+    def made(self, graph: ir.Graph) -> Iterator[tuple[np.ndarray, Blocks, list[ir.Value]]]:
+        """Every weight of ``graph`` that was replaced, and what stands for it."""
+        for (place, value, blocks), constants in self._made.items():
+            array = const_of(value)
+            if place == id(graph) and array is not None:
+                yield array, blocks, constants
+
     def _constants(
-        self, node: ir.Node, graph: ir.Graph, blocks: Blocks, rounding: Rounding
+        self, node: ir.Node, graph: ir.Graph, blocks: Blocks, rounding: Rounding, lazy: bool
     ) -> list[ir.Value]:
         """Levels, scales and zero points as initializers."""
         weight = node.inputs[1]
@@ -108,7 +122,7 @@ class Nbits:
         if not blocks.symmetric:
             shape = (columns, -(-count * blocks.bits // 8))
             parts.append(("zero", lambda: _zeros(rounded(), blocks), ir.DataType.UINT8, shape))
-        if self.lazy and rows * columns >= _WORTH_WAITING:
+        if lazy and rows * columns >= _WORTH_WAITING:
             return [
                 add_lazy(graph, f"{stem}_{p}", make, kind, dims) for p, make, kind, dims in parts
             ]

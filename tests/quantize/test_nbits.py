@@ -102,7 +102,7 @@ def test_a_weight_read_twice_is_kept_once(tmp_path: Path) -> None:
     text = """(float[n, 64] x) => (float[n, 64] y)
     <float[64, 64] w> { a = MatMul(x, w) y = MatMul(a, w) }"""
     model = model_of(text)
-    nbits = Nbits(lazy=False)
+    nbits = Nbits()
     for node, graph in layers(model):
         assert nbits.replace(node, graph, Blocks()) is None
     first, second = model.graph
@@ -123,7 +123,7 @@ def test_lazy_levels_are_computed_when_written_once_a_layer(tmp_path: Path) -> N
 
     nbits = Nbits(seen=see)
     for node, graph in layers(lazy):
-        assert nbits.replace(node, graph, Blocks(4, 32, symmetric=False)) is None
+        assert nbits.replace(node, graph, Blocks(4, 32, symmetric=False), lazy=True) is None
     for node, graph in layers(eager):
         assert to_nbits(node, graph, Blocks(4, 32, symmetric=False)) is None
     assert not seen
