@@ -48,6 +48,18 @@ def quantize(
     static: Annotated[
         bool, typer.Option("--static", help="8-bit layers, ranges found from --calib-data")
     ] = False,
+    int8_weights: Annotated[
+        bool, typer.Option("--int8-weights", help="8-bit weights in blocks, activations in float")
+    ] = False,
+    int4: Annotated[
+        bool, typer.Option("--int4", help="4-bit weights in blocks; better with --calib-data")
+    ] = False,
+    block_size: Annotated[
+        int, typer.Option(help="Weights that share a scale: 16, 32, 64, 128 or 256")
+    ] = 32,
+    asymmetric: Annotated[
+        bool, typer.Option("--asymmetric", help="Blocks of weights have a zero point too")
+    ] = False,
     calib_data: Annotated[
         str | None, typer.Option(help="Real inputs to calibrate on: files as `run` reads them")
     ] = None,
@@ -82,7 +94,8 @@ def quantize(
 
     Example: modelkit quantize model.onnx --dynamic -o model.int8.onnx
     """
-    modes = [name for name, on in {"dynamic": dynamic, "static": static}.items() if on]
+    kinds = {"dynamic": dynamic, "static": static, "int8-weights": int8_weights, "int4": int4}
+    modes = [name for name, on in kinds.items() if on]
     if len(modes) != 1:
         named = " and ".join(f"--{mode}" for mode in modes)
         raise UsageError(
@@ -106,5 +119,7 @@ def quantize(
         "exclude_op": exclude_op or [],
         **writing.arguments(),
         "measure": measure,
+        "block_size": block_size,
+        "asymmetric": asymmetric,
     }
     execute("quantize", arguments, manner)

@@ -2,7 +2,7 @@
 
 from onnx_ir import Model
 
-from modelkit.model.constants import add_constant, const_of, fresh_name
+from modelkit.model.constants import add_constant, add_lazy, const_of, fresh_name
 from modelkit.model.facts import facts, newest_of, nodes, operator_counts
 from modelkit.model.inputs import InputSpec, read_inputs, write_inputs
 from modelkit.model.provenance import add_step, history, strip_debug
@@ -23,6 +23,7 @@ __all__ = [
     "Model",
     "Staged",
     "add_constant",
+    "add_lazy",
     "add_step",
     "check_target",
     "clone",

@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from modelkit import progress
-from modelkit.deliver import Terms, deliver, note_data, unchanged, up_to_date
+from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchanged, up_to_date
 from modelkit.errors import UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
-from modelkit.quantize.modes import MODES, dynamic
-from modelkit.quantize.options import Options, checked
+from modelkit.quantize.modes import MODES, Made, dynamic
+from modelkit.quantize.options import WEIGHT_ONLY, Options, checked
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.refusals import nothing, refuse, slower
+from modelkit.quantize.refusals import nothing, refuse, slow_but_small, slower
 from modelkit.reports import FileFacts, QuantizeReport
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.session import use_custom_ops
 from modelkit.safe import safe
 
-_ENDINGS = {"int4": "int4"}
+_STEPS = {mode: mode for mode in WEIGHT_ONLY}
+_ENDINGS = {"int4": "int4", "int8-weights": "int8w"}
 
 
 def quantize(
@@ -95,7 +96,7 @@ def quantize_file(
     decisions = [f"{made.outcome.quantized} of {made.outcome.candidates} layers quantized"]
     add_step(made.model, "quantize", recipe, digest, [*decisions, *made.notes])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
-    delivery = deliver(made.model, target, terms, step=made.step, source=path, proposal=made.check)
+    delivery = _delivered(made, target, terms, path)
     if made.gated and not delivery.speed.kept:
         raise slower(path, made.model, made.outcome, delivery.speed, mode)
     return QuantizeReport(
@@ -108,14 +109,27 @@ def quantize_file(
         skips=tuple(made.outcome.skips),
         verification=delivery.verification,
         speed=delivery.speed,
-        notes=made.notes,
+        notes=(*made.notes, *([] if made.gated else slow_but_small(delivery.speed))),
         written=delivery.written,
-        layers=made.layers,
+        layers=made.noise(),
+    )
+
+
+def _delivered(made: Made, target: Path, terms: Terms, source: Path) -> Delivery:
+    proof = Proof(for_size=not made.gated)
+    return deliver(
+        made.model,
+        target,
+        terms,
+        step=made.step,
+        source=source,
+        proposal=made.check,
+        proof=proof,
     )
 
 
 def _unchanged(before: FileFacts, target: Path, recipe: dict[str, Any]) -> QuantizeReport:
-    found = unchanged(load(target), target, "int8")
+    found = unchanged(load(target), target, _STEPS.get(str(recipe["mode"]), "int8"))
     return QuantizeReport(
         source=before,
         result=found.result,
