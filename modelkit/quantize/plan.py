@@ -18,13 +18,11 @@ from modelkit.model import Model, const_of
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.recurrent import RECURRENT, unfit
 from modelkit.quantize.weights import array_of, is_weight
 
 REASONS = {
     "ConvTranspose": "ONNX Runtime has no integer kernel for it",
-    "LSTM": "its state has no calibrated kernel in ONNX Runtime; --dynamic fits it",
-    "GRU": "ONNX Runtime has no integer kernel for it",
-    "RNN": "ONNX Runtime has no integer kernel for it",
     "Einsum": "ONNX Runtime has no integer kernel for it",
     "Attention": "its projections are inside the operator",
     "FusedMatMul": "a fused form; quantize before fusing",
@@ -83,6 +81,7 @@ class Plan:
     layers: list[Layer] = field(default_factory=list)
     between: list[ir.Node] = field(default_factory=list)
     tables: list[ir.Node] = field(default_factory=list)
+    recurrent: list[ir.Node] = field(default_factory=list)
 
     def tensors(self) -> list[str]:
         """Names of the values whose ranges are needed."""
@@ -128,7 +127,7 @@ def make_plan(
     plan = Plan()
     for node in model.graph:
         weights = [value for value in node.inputs if is_weight(value)]
-        known = node.op_type in ("MatMul", "Conv", "Gather") or node.op_type in REASONS
+        known = node.op_type in ("MatMul", "Conv", "Gather", *RECURRENT, *REASONS)
         if not weights or not known or (node.op_type == "Gather" and not is_table(node.inputs[0])):
             continue
         outcome.candidates += 1
@@ -146,7 +145,7 @@ def make_plan(
         outcome.candidates += 1
         outcome.skip(node, "inside a body of If, Loop or Scan; --dynamic reaches it")
     plan.between = _between(model, plan, exclude, exclude_op)
-    outcome.quantized += len(plan.layers) + len(plan.tables)
+    outcome.quantized += len(plan.layers) + len(plan.tables) + len(plan.recurrent)
     return plan
 
 
@@ -154,6 +153,11 @@ def _add(node: ir.Node, plan: Plan) -> str | None:
     """Put ``node`` into the plan, or say why not."""
     if node.op_type in REASONS:
         return REASONS[node.op_type]
+    if node.op_type in RECURRENT:
+        reason = unfit(node)
+        if reason is None:
+            plan.recurrent.append(node)
+        return reason
     if any(not np.isfinite(array_of(value)).all() for value in node.inputs if is_weight(value)):
         return "its weights hold NaN or infinity"
     first, second = node.inputs[0], node.inputs[1]

@@ -25,6 +25,7 @@ from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.plan import Plan, make_plan
 from modelkit.quantize.prepare import prepared
 from modelkit.quantize.ranges import Range, find_ranges
+from modelkit.quantize.recurrent import Recurrent
 from modelkit.quantize.smooth import Smoothed, smooth
 
 _OLDEST_OPSET = 13
@@ -100,6 +101,10 @@ def compress(
     tables = Tables()
     for node in plan.tables:
         reason = tables.shrink(node, copy.graph)
+        assert reason is None, reason
+    recurrent = Recurrent(recipe.form.per_channel, computed=recipe.form.qop)
+    for node in plan.recurrent:
+        reason = recurrent.replace(node, copy.graph)
         assert reason is None, reason
     if any(node.domain == "com.microsoft" for node in copy.graph):
         copy.graph.opset_imports.setdefault("com.microsoft", 1)
