@@ -33,12 +33,22 @@ def text(kind: str, *, directions: int = 2, twice: bool = False, extra: str = ""
      float[{directions}, {2 * rows}] b> {{ {body} }}"""
 
 
+def calm(path: Path, source: str) -> Path:
+    """A model whose weights are so small that its state does not jump."""
+    model = onnx.load(model_file(path, source))
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor) * np.float32(0.2)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    onnx.save(model, path)
+    return path
+
+
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("kind", GATES)
 def test_the_layer_keeps_its_values_at_every_length(
     tmp_path: Path, kind: str, directions: int
 ) -> None:
-    path = model_file(tmp_path / "m.onnx", text(kind, directions=directions))
+    path = calm(tmp_path / "m.onnx", text(kind, directions=directions))
     result, outcome = quantize(load(path))
     validate(result)
     assert (outcome.quantized, outcome.skips) == (1, [])
@@ -50,14 +60,12 @@ def test_the_layer_keeps_its_values_at_every_length(
         expected, actual = run(path, feeds), run(out, feeds)
         for name, value in expected.items():
             assert value.shape == actual[name].shape
-            assert metrics.sqnr(*metrics.energies(value, actual[name])) > (
-                24 if kind == "RNN" else 28
-            )
+            assert metrics.sqnr(*metrics.energies(value, actual[name])) > 28
     assert out.stat().st_size < 0.5 * path.stat().st_size
 
 
 def test_one_scale_a_gate_is_closer_than_one_a_direction(tmp_path: Path) -> None:
-    path = model_file(tmp_path / "m.onnx", text("LSTM"))
+    path = calm(tmp_path / "m.onnx", text("LSTM"))
     feeds = {"x": floats(9, 4, 20)}
     found = []
     for per_channel in (True, False):
@@ -71,7 +79,7 @@ def test_one_scale_a_gate_is_closer_than_one_a_direction(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", GATES)
 def test_weights_of_two_layers_are_stored_once(tmp_path: Path, kind: str) -> None:
-    path = model_file(tmp_path / "m.onnx", text(kind, twice=True))
+    path = calm(tmp_path / "m.onnx", text(kind, twice=True))
     result, outcome = quantize(load(path))
     assert outcome.quantized == 2
     out = save(result, tmp_path / "out.onnx")
@@ -86,7 +94,7 @@ def test_weights_of_two_layers_are_stored_once(tmp_path: Path, kind: str) -> Non
 def test_with_calibration_data_too_and_without_foreign_operators_where_asked(
     tmp_path: Path, qop: bool, operator: str
 ) -> None:
-    path = model_file(tmp_path / "m.onnx", text("LSTM"))
+    path = calm(tmp_path / "m.onnx", text("LSTM"))
     samples = [{"x": floats(5, 1, 20, seed=seed)} for seed in range(3)]
     recipe = Recipe(form=Form(qop=qop))
     result, outcome, _ = quantize_static(load(path), lambda: iter(samples), recipe)
@@ -98,7 +106,7 @@ def test_with_calibration_data_too_and_without_foreign_operators_where_asked(
 
 
 def test_what_no_kernel_takes_stays_and_says_why(tmp_path: Path) -> None:
-    model = onnx.load(model_file(tmp_path / "m.onnx", text("LSTM", directions=1)))
+    model = onnx.load(calm(tmp_path / "m.onnx", text("LSTM", directions=1)))
     weight = next(t for t in model.graph.initializer if t.name == "w")
     array = onnx.numpy_helper.to_array(weight).copy()
     array[0, 0, 0] = np.nan
