@@ -16,7 +16,8 @@ from modelkit.quantize.prepare import prepared
 from modelkit.quantize.static import Calibrated, Recipe, quantize_static
 from modelkit.quantize.weight_only import WeightOnly
 from modelkit.quantize.weights import Packer
-from modelkit.reports import LayerNoise
+from modelkit.reports import LayerNoise, Point
+from modelkit.runtime.compare import Tolerance
 from modelkit.runtime.feeds import Proposal
 from modelkit.safe import safe
 
@@ -27,7 +28,8 @@ _OLDEST_OPSET = 11  # DynamicQuantizeLinear
 class Made:
     """A quantized model: ``step`` names its tolerance, ``check`` real inputs to verify on.
 
-    Where it is not ``gated`` it is written for its size, though it be slower.
+    Where it is not ``gated`` it is written for its size, though it be slower.  ``points`` are the
+    candidates it was chosen from, ``tolerance`` takes the place of the step's.
     """
 
     model: Model
@@ -37,6 +39,8 @@ class Made:
     check: Proposal | None = None
     notes: tuple[str, ...] = ()
     layers: tuple[LayerNoise, ...] = ()
+    points: tuple[Point, ...] = ()
+    tolerance: Tolerance | None = None
     late: Callable[[], tuple[LayerNoise, ...]] | None = None
 
     def noise(self) -> tuple[LayerNoise, ...]:

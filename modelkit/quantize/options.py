@@ -11,6 +11,7 @@ from typing import Any
 from modelkit.errors import Unsupported, UsageError
 from modelkit.quantize.blocks import Blocks
 from modelkit.quantize.emit import Form
+from modelkit.quantize.goal import read_goal
 from modelkit.quantize.ranges import METHODS
 from modelkit.safe import safe
 
@@ -18,6 +19,7 @@ TARGETS = ("cpu", "any", "tensorrt", "cuda")
 FORMATS = ("auto", "qdq", "qop")
 WEIGHT_ONLY = ("int8-weights", "int4")
 """Modes that leave activations in float."""
+_OF_AUTO = ("min_sqnr", "min_agreement", "max_drop", "eval_data", "labels", "metric", "race")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Options:
     smoothing: bool = True
     block_size: int = 32
     asymmetric: bool = False
+    min_sqnr: float | None = None
+    min_agreement: str | None = None
+    max_drop: str | None = None
+    eval_data: str | None = None
+    labels: str | None = None
+    metric: str | None = None
+    race: bool = True
 
     @property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -48,8 +57,12 @@ class Options:
         """The choices as the output's provenance keeps them; paths without their folders."""
         fields = dataclasses.asdict(self)
         fields["exclude"], fields["exclude_op"] = sorted(self.exclude), sorted(self.exclude_op)
-        if self.calib_data is not None:
-            fields["calib_data"] = Path(self.calib_data).name
+        for name in ("calib_data", "eval_data", "labels"):
+            if fields[name] is not None:
+                fields[name] = Path(fields[name]).name
+        if self.mode != "auto":
+            for name in _OF_AUTO:
+                del fields[name]
         return fields
 
     def blocks(self) -> Blocks:
@@ -106,6 +119,10 @@ def checked(options: Options) -> Options:
             "static quantization needs data to calibrate on",
             hint="add --calib-data FILE; --random-data works without, at a risk",
         )
+    if options.mode == "auto":
+        read_goal(options.min_sqnr, options.min_agreement, options.max_drop)
+    else:
+        _check_without_goal(options)
     if options.mode in WEIGHT_ONLY:
         _check_weight_only(options)
     elif options.mode in ("dynamic", "static") and (options.asymmetric or options.block_size != 32):
@@ -116,6 +133,16 @@ def checked(options: Options) -> Options:
     if options.target == "tensorrt" and options.format == "qop":
         raise UsageError("TensorRT reads the QDQ form only", hint="leave --format out")
     return options
+
+
+def _check_without_goal(options: Options) -> None:
+    """Refuse what only a search can use."""
+    given = [name for name in _OF_AUTO[:-1] if getattr(options, name) is not None]
+    if given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} is about --auto",
+            hint="--auto searches for what meets a goal; `modelkit compare` judges a model",
+        )
 
 
 def _check_weight_only(options: Options) -> None:

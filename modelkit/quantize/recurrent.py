@@ -6,6 +6,7 @@ the Cast and Mul that widen them are folded when a session is opened, so that th
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -48,7 +49,7 @@ class Recurrent:
             values, scale, zero = self._pack(node.inputs[place], graph)
             inputs[place] = values
             inputs += [scale, zero]
-        attributes = {k: v for k, v in node.attributes.items() if k != "layout"}
+        attributes: dict[str, Any] = {k: v for k, v in node.attributes.items() if k != "layout"}
         maker = Maker(graph, node)
         made = maker.make_all(
             "DynamicQuantizeLSTM",

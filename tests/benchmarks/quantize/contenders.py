@@ -90,6 +90,12 @@ def modelkit_static(folder: Path, output: Path) -> None:
     _modelkit(_optimized(folder, output), output, mode="static", calib_data=data)
 
 
+def modelkit_auto(folder: Path, output: Path) -> None:
+    """``modelkit quantize --auto --min-sqnr 35`` of the model that ``optimize`` wrote."""
+    data = str(folder / "calibration")
+    _modelkit(_optimized(folder, output), output, mode="auto", calib_data=data, min_sqnr=35.0)
+
+
 CONTENDERS = (
     Contender("ort-dynamic", "quantize_dynamic, defaults", ort_dynamic),
     Contender("ort-static", "quantize_static, defaults", ort_static),
@@ -100,6 +106,7 @@ CONTENDERS = (
     Contender("best-static", "quant_pre_process, U8S8 per channel, percentile", prepared_static),
     Contender("modelkit-dynamic", "quantize --dynamic", modelkit_dynamic),
     Contender("modelkit-static", "optimize, quantize --static", modelkit_static),
+    Contender("modelkit-auto", "optimize, quantize --auto --min-sqnr 35", modelkit_auto),
 )
 
 
