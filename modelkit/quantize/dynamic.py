@@ -24,7 +24,7 @@ from modelkit.quantize.weights import Packer, array_of, is_weight
 _REASONS = {
     "Conv": "dynamic convolution is 5-8x slower in ONNX Runtime; static quantization fits it",
     "ConvTranspose": "ONNX Runtime has no integer kernel for it",
-    "Einsum": "ONNX Runtime has no integer kernel for it",
+    "Einsum": "it is no plain product with a matrix",
     "Attention": "its projections are inside the operator",
     "FusedMatMul": "a fused form; quantize before fusing",
 }

@@ -23,7 +23,7 @@ from modelkit.quantize.weights import array_of, is_weight
 
 REASONS = {
     "ConvTranspose": "ONNX Runtime has no integer kernel for it",
-    "Einsum": "ONNX Runtime has no integer kernel for it",
+    "Einsum": "it is no plain product with a matrix",
     "Attention": "its projections are inside the operator",
     "FusedMatMul": "a fused form; quantize before fusing",
     "Gemm": "its weight is not the second operand, or its activation is transposed",
