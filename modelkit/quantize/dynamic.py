@@ -18,7 +18,7 @@ from modelkit.quantize.embeddings import Tables, is_table
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.recurrent import RECURRENT, Recurrent
-from modelkit.quantize.weights import Packer, array_of, is_weight
+from modelkit.quantize.weights import REPLACEABLE, Packer, array_of, is_replaceable, is_weight
 
 # Operators with weights that stay as they are, and why.
 _REASONS = {
@@ -63,7 +63,12 @@ class Quantizer:
             **dict.fromkeys(RECURRENT, self._recurrent.replace),
         }.get(node.op_type)
         weights = [value for value in node.inputs if is_weight(value)]
-        if not weights or (handler is None and node.op_type not in _REASONS):
+        if handler is None and node.op_type not in _REASONS:
+            return
+        if not weights:
+            if any(map(is_replaceable, node.inputs)):
+                self.outcome.candidates += 1
+                self.outcome.skip(node, REPLACEABLE)
             return
         if node.op_type == "Gather" and not is_table(node.inputs[0]):
             return
