@@ -147,7 +147,8 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: _Trial
     outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
     run_passes(copy, (remove_unused,))
     if 2 * outcome.quantized >= outcome.candidates:
-        trials.take("dynamic", Made(copy, outcome, notes=modes.told(calibrated), layers=layers))
+        notes = modes.told(replace(calibrated, corrected=0))
+        trials.take("dynamic", Made(copy, outcome, notes=notes, layers=layers))
     if not trials.met:
         ranking = [*(layer.node for layer in layers), *tables_of(calibrated, recipe)]
         if fewest(ranking, attempt) is None:

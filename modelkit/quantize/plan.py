@@ -29,6 +29,9 @@ REASONS = {
     "Gemm": "its weight is not the second operand, or its activation is transposed",
 }
 
+_WORTHWHILE_PRODUCTS = 24  # for each result of a convolution
+_IDLE = "it stands between float layers, and converting costs more than its few products save"
+
 SAME = frozenset(
     ("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "DepthToSpace",
      "SpaceToDepth")
@@ -148,6 +151,9 @@ def make_plan(
         outcome.candidates += 1
         outcome.skip(node, "inside a body of If, Loop or Scan; --dynamic reaches it")
     plan.between = _between(model, plan, exclude, exclude_op)
+    for layer in [layer for layer in plan.layers if layer.is_conv and _is_idle(layer, plan)]:
+        plan.layers.remove(layer)
+        outcome.skip(layer.node, _IDLE)
     outcome.quantized += len(plan.layers) + len(plan.tables) + len(plan.recurrent)
     return plan
 
@@ -194,6 +200,17 @@ def _unfit(node: ir.Node, x: ir.Value, weight: ir.Value) -> str | None:
     if settled(node).is_graph_output():
         return "it makes a model output, which stays exact"
     return None
+
+
+def _is_idle(layer: Layer, plan: Plan) -> bool:
+    """Whether a convolution between float layers has so few products that converting costs more."""
+    array = layer.weight.const_value
+    if array is None or array.size // array.shape[0] >= _WORTHWHILE_PRODUCTS:
+        return False
+    wanted = {other.x for other in plan.layers} | {
+        value for node in plan.between for value in node.inputs if value is not None
+    }
+    return settled(layer.node) not in wanted
 
 
 def _inside_bodies(model: Model) -> Iterator[ir.Node]:

@@ -139,7 +139,7 @@ PATTERNS: dict[str, Pattern] = {
     ),
     "conv 1d": Pattern(
         IMAGE.replace("3, 16, 16] x", "3, l] x").replace("c, h, v] y", "c, h] y"),
-        "float[8, 3, 3] w, float[8] b, float[4, 8, 1] v", "k = Conv(x, w, b) y = Conv(k, v)",
+        "float[8, 3, 9] w, float[8] b, float[4, 8, 1] v", "k = Conv(x, w, b) y = Conv(k, v)",
         CONV, 1, shape=(2, 3, 16), ragged=2,
     ),
     "conv 3d": Pattern(
