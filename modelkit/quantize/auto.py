@@ -142,6 +142,10 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: _Trial
         return trials.take(name, made, len(keep))
 
     attempt(frozenset())
+    if any(node.op_type == "LSTM" for node in calibrated.model.graph):
+        result, outcome = compress(calibrated, replace(recipe, coarse_recurrent=True))
+        made = Made(result, outcome, notes=modes.told(calibrated), layers=layers)
+        trials.take("static, LSTM per tensor", made)
     copy = clone(calibrated.model)
     packer = Packer(options.per_channel, unsigned=options.weight_type == "uint8")
     outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
@@ -159,7 +163,7 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: _Trial
 def _race(source: Path, trials: _Trials, seed: int) -> None:
     """Time the candidates that matter beside the float model."""
     progress.step("timing the candidates")
-    raced = [*trials.done[:2], *trials.met[-_RACED:]]
+    raced = [*trials.done[:3], *trials.met[-_RACED:]]
     raced = list({id(trial): trial for trial in raced}.values())
     runners = [onnx_candidate(path) for path in (source, *(trial.path for trial in raced))]
     old, *others = interleave(runners, typical_feeds(source, seed=seed), seconds=_RACE_SECONDS)

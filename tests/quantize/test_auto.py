@@ -143,3 +143,23 @@ def test_a_goal_without_a_search_is_refused(source: Path, name: str) -> None:
     with pytest.raises(UsageError) as caught:
         quantize_file(str(source), mode="dynamic", **chosen)
     assert "--auto" in str(caught.value)
+
+
+def test_an_lstm_is_tried_with_one_scale_for_all_gates_too(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[s, n, 20] x) => (float[s, 2, n, 24] y)
+    <float[2, 96, 20] w, float[2, 96, 24] r, float[2, 192] b>
+    { y = LSTM<hidden_size=24, direction="bidirectional">(x, w, r, b) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    for seed in range(8):
+        np.savez(folder / f"{seed}.npz", x=floats(6, 1, 20, seed=seed))
+    report = quantize_file(
+        str(path), str(tmp_path / "o.onnx"), mode="auto", min_sqnr=10.0, calib_data=str(folder),
+        measure=False,
+    )  # fmt: skip
+    named = {point.name: point for point in report.points}
+    assert set(named) == {"static", "static, LSTM per tensor", "dynamic"}
+    assert named["static, LSTM per tensor"].bytes < named["static"].bytes
+    assert next(point for point in report.points if point.chosen).meets
