@@ -15,7 +15,7 @@ def searched(report: reports.QuantizeReport) -> list[RenderableType]:
     """Tables of a report that comes from a search, else nothing."""
     if not report.points:
         return []
-    return [candidates(report.points), noisiest(report.layers)]
+    return [candidates(report.points), *([noisiest(report.layers)] if report.layers else [])]
 
 
 def candidates(points: tuple[reports.Point, ...]) -> Table:

@@ -33,7 +33,7 @@ from modelkit.safe import safe
 _SEEDED = 16
 _RACED = 6
 _RACE_SECONDS = 0.5
-_ALIKE = 1.03
+_ALIKE = 1.05
 _LOOSEST = 5.0
 
 
@@ -153,6 +153,10 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: _Trial
     if 2 * outcome.quantized >= outcome.candidates:
         notes = modes.told(replace(calibrated, corrected=0))
         trials.take("dynamic", Made(copy, outcome, notes=notes, layers=layers))
+        if trials.met and not all(each.folded for each in calibrated.smoothed):
+            # Each activation that is smoothed by a Mul costs time that the goal may not need.
+            plain = modes.dynamic(model, trials.judge.origin, options, 0)
+            trials.take("dynamic, not smoothed", replace(plain, layers=layers))
     if not trials.met:
         ranking = [*(layer.node for layer in layers), *tables_of(calibrated, recipe)]
         if fewest(ranking, attempt) is None:
@@ -172,14 +176,21 @@ def _race(source: Path, trials: _Trials, seed: int) -> None:
 
 
 def _best(trials: _Trials, source: Path) -> Trial:
+    """Of the fastest that meet the goal, or the smallest if none was timed, the closest to float.
+
+    Raises:
+        CheckFailed: none meets it.
+    """
     if not trials.met:
         raise _missed(trials, source)
     timed = [trial for trial in trials.met if trial.point.ratio is not None]
-    if not timed:
-        return min(trials.met, key=lambda trial: trial.point.bytes)
-    fastest = max(_speed(trial) for trial in timed)
-    alike = [trial for trial in timed if _speed(trial) * _ALIKE >= fastest]
-    return min(alike, key=lambda trial: trial.point.bytes)
+    if timed:
+        fastest = max(_speed(trial) for trial in timed)
+        alike = [trial for trial in timed if _speed(trial) * _ALIKE >= fastest]
+    else:
+        smallest = min(trial.point.bytes for trial in trials.met)
+        alike = [trial for trial in trials.met if trial.point.bytes <= smallest * _ALIKE]
+    return max(alike, key=lambda trial: trial.point.sqnr)
 
 
 def _speed(trial: Trial) -> float:
