@@ -205,7 +205,7 @@ def _unfit(node: ir.Node, x: ir.Value, weight: ir.Value) -> str | None:
 def _is_idle(layer: Layer, plan: Plan) -> bool:
     """Whether a convolution between float layers has so few products that converting costs more."""
     array = layer.weight.const_value
-    if array is None or array.size // array.shape[0] >= _WORTHWHILE_PRODUCTS:
+    if array is None or array.size >= _WORTHWHILE_PRODUCTS * array.shape.numpy()[0]:
         return False
     wanted = {other.x for other in plan.layers} | {
         value for node in plan.between for value in node.inputs if value is not None
