@@ -8,7 +8,7 @@ FRAMEWORKS := .venv-frameworks/bin
 FRAMEWORKS_STAMP := .venv-frameworks/.installed
 FRAMEWORKS_PIP := $(FRAMEWORKS)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints-frameworks.txt
 
-.PHONY: install demo test test-frameworks test-onnx check fmt bench bench-optimizer bench-precision size clean
+.PHONY: install demo test test-frameworks test-onnx check fmt bench bench-optimizer bench-precision bench-quantize size clean
 
 install: $(STAMP)
 
@@ -59,6 +59,10 @@ bench-optimizer: install
 # peers that are not installed are left out: pip install onnxconverter-common
 bench-precision: install
 	$(BIN)/python -m tests.benchmarks.precision $(MODELS)
+
+# OPTIONS='--subjects cnn,minilm --contenders modelkit-static,best-static'
+bench-quantize: install
+	$(BIN)/python -m tests.benchmarks.quantize $(OPTIONS)
 
 size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40

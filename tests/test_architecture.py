@@ -43,6 +43,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 EXCEPTIONS = {
     ("benchmark", "convert"),  # the source framework is one of the rows
     ("benchmark", "comparison"),  # quality stands beside speed
+    ("quantize", "comparison"),  # candidates are judged as ``compare`` judges
     ("comparison", "convert"),  # one of the models may be the source framework's
 }
 

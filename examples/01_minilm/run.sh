@@ -15,7 +15,8 @@ say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
 
 say modelkit convert "$folder" -o "$build/minilm.onnx"
 say modelkit optimize "$build/minilm.onnx" --level all -o "$build/minilm.opt.onnx"
-say modelkit quantize "$build/minilm.opt.onnx" --dynamic -o "$build/minilm.int8.onnx"
+say modelkit quantize "$build/minilm.opt.onnx" --static \
+    --calib-data "$sentences/calibration.txt" -o "$build/minilm.int8.onnx"
 say modelkit compare "$build/minilm.onnx" "$build/minilm.opt.onnx" --eval-data "$sentences/evaluation.txt"
 say modelkit compare "$build/minilm.onnx" "$build/minilm.int8.onnx" --eval-data "$sentences/evaluation.txt"
 say modelkit bench "$build/minilm.onnx" "$build/minilm.opt.onnx" "$build/minilm.int8.onnx" \

@@ -115,6 +115,34 @@ class Preparation:
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a search must keep, and what it is judged on."""
+
+    max_drop: Annotated[
+        str | None, typer.Option(help="How much the score or agreement may fall, as 0.5%")
+    ] = None
+    min_sqnr: Annotated[
+        float | None, typer.Option(help="Least signal over noise of the outputs, in decibels")
+    ] = None
+    min_agreement: Annotated[
+        str | None, typer.Option(help="Least share of equal answers, as 99.5%")
+    ] = None
+    eval_data: Annotated[
+        str | None, typer.Option(help="Real inputs to judge on; default: some of --calib-data")
+    ] = None
+    labels: Annotated[
+        str | None, typer.Option(help="True classes or values of the rows: .npy, .json, .txt")
+    ] = None
+    metric: Annotated[
+        str | None, typer.Option(help="top1, top5, f1, mrr, rmse or module:function")
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The fields as keyword arguments of a verb."""
+        return dataclasses.asdict(self)
+
+
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """``command`` with each parameter that is a group replaced by the group's fields."""
     hints = typing.get_type_hints(command, include_extras=True)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from modelkit import __version__, reports
 from modelkit.cli import show as show  # registers the views
-from modelkit.cli.plots import Series, bars, lines_plot
+from modelkit.cli.plots import Series, Spot, bars, lines_plot, scatter
 from modelkit.cli.render import lines, plain
 from modelkit.errors import CannotWrite
 from modelkit.safe import safe
@@ -128,6 +128,16 @@ def _(report: reports.BenchReport) -> list[str]:
             continue
         found.append(lines_plot(f"speed-up against {axis}", axis, _series(report, axis)))
     return found
+
+
+@plots.register
+def _(report: reports.QuantizeReport) -> list[str]:
+    timed = [(each, each.ratio.median) for each in report.points if each.ratio is not None]
+    if not timed:
+        return []
+    spots = [Spot(each.name, speed, min(each.sqnr, 150), each.chosen) for each, speed in timed]
+    title = "closeness against speed; the filled one was chosen"
+    return [scatter(title, "speed-up over the float model", "SQNR in dB", spots)]
 
 
 def _series(report: reports.BenchReport, axis: str) -> list[Series]:

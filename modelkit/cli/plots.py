@@ -1,4 +1,4 @@
-"""Two kinds of plots as SVG, drawn without a library so that a page needs nothing else."""
+"""Three kinds of plots as SVG, drawn without a library so that a page needs nothing else."""
 
 import html
 import math
@@ -98,13 +98,64 @@ def lines_plot(title: str, axis: str, series: Sequence[Series]) -> str:
     return _figure(title, _WIDTH, top + height + 60 + 18 * len(series), parts)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """About five round values between, and 1."""
+@dataclass(frozen=True)
+class Spot:
+    """A point of a scatter: its name, where it lies, and whether it stands out."""
+
+    name: str
+    x: float
+    y: float
+    marked: bool = False
+
+
+def scatter(title: str, across: str, up: str, spots: Sequence[Spot]) -> str:
+    """Named spots over two axes; those that stand out are filled."""
+    left, top, width, height = 60, 10, _WIDTH - 260, 280
+    xs, ys = [spot.x for spot in spots], [spot.y for spot in spots]
+    (x0, x1), (y0, y1) = (_room(xs), _room(ys))
+    parts = []
+    for value in _ticks(x0, x1, one=False):
+        x = left + (value - x0) / (x1 - x0) * width
+        parts += [
+            f'<path d="M{x:.1f} {top}v{height}" stroke="currentColor" opacity=".25"/>',
+            f'<text x="{x:.1f}" y="{top + height + 16}" text-anchor="middle" {_TEXT}>'
+            f"{value:g}</text>",
+        ]
+    for value in _ticks(y0, y1, one=False):
+        y = top + (y1 - value) / (y1 - y0) * height
+        parts += [
+            f'<path d="M{left} {y:.1f}h{width}" stroke="currentColor" opacity=".25"/>',
+            f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" {_TEXT}>{value:g}</text>',
+        ]
+    for spot in spots:
+        x = left + (spot.x - x0) / (x1 - x0) * width
+        y = top + (y1 - spot.y) / (y1 - y0) * height
+        fill = _COLOURS[0] if spot.marked else "none"
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{_COLOURS[0]}"/>',
+            f'<text x="{x + 9:.1f}" y="{y + 4:.1f}" {_TEXT}>{_name(spot.name)}</text>',
+        ]
+    middle = left + width / 2
+    parts.append(
+        f'<text x="{middle}" y="{top + height + 36}" text-anchor="middle" {_TEXT}>'
+        f"{_name(across, 60)}; up: {_name(up, 60)}</text>"
+    )
+    return _figure(title, _WIDTH, top + height + 44, parts)
+
+
+def _room(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    space = 0.08 * (high - low) or max(abs(high) * 0.1, 0.1)
+    return low - space, high + space
+
+
+def _ticks(low: float, high: float, *, one: bool = True) -> list[float]:
+    """About five round values between, and ``one``."""
     step = 10 ** math.floor(math.log10(max((high - low) / 5, 1e-9)))
     step *= next(k for k in (1, 2, 5, 10) if (high - low) / (step * k) <= 6)
     first = math.ceil(low / step)
     found = [round(step * index, 10) for index in range(first, math.floor(high / step) + 1)]
-    return sorted({*found, 1.0})
+    return sorted({*found, *([1.0] if one else [])})
 
 
 def _name(text: str, limit: int = 38) -> str:

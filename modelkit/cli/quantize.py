@@ -7,7 +7,7 @@ import typer
 
 from modelkit.cli import options
 from modelkit.cli.execute import execute
-from modelkit.cli.groups import Manner, Preparation, Writing
+from modelkit.cli.groups import Manner, Preparation, Wanted, Writing
 from modelkit.errors import UsageError
 
 
@@ -41,12 +41,28 @@ def quantize(
     writing: Writing,
     preparation: Preparation,
     manner: Manner,
+    wanted: Wanted,
     output: options.Output = None,
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="8-bit layers, activation ranges found at run time")
     ] = False,
     static: Annotated[
         bool, typer.Option("--static", help="8-bit layers, ranges found from --calib-data")
+    ] = False,
+    int8_weights: Annotated[
+        bool, typer.Option("--int8-weights", help="8-bit weights in blocks, activations in float")
+    ] = False,
+    int4: Annotated[
+        bool, typer.Option("--int4", help="4-bit weights in blocks; better with --calib-data")
+    ] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="The fastest that keeps what is asked for")
+    ] = False,
+    block_size: Annotated[
+        int, typer.Option(help="Weights that share a scale: 16, 32, 64, 128 or 256")
+    ] = 32,
+    asymmetric: Annotated[
+        bool, typer.Option("--asymmetric", help="Blocks of weights have a zero point too")
     ] = False,
     calib_data: Annotated[
         str | None, typer.Option(help="Real inputs to calibrate on: files as `run` reads them")
@@ -77,17 +93,20 @@ def quantize(
         list[str] | None, typer.Option(help="Leave this operator alone; repeatable")
     ] = None,
     measure: options.Measure = True,
+    report: options.Report = None,
 ) -> None:
     """Store and compute layers in 8 bits, gated by accuracy and speed.
 
     Example: modelkit quantize model.onnx --dynamic -o model.int8.onnx
     """
-    modes = [name for name, on in {"dynamic": dynamic, "static": static}.items() if on]
+    kinds = {"dynamic": dynamic, "static": static, "int8-weights": int8_weights, "int4": int4}
+    kinds["auto"] = auto
+    modes = [name for name, on in kinds.items() if on]
     if len(modes) != 1:
         named = " and ".join(f"--{mode}" for mode in modes)
         raise UsageError(
             f"{named} exclude each other" if modes else "no kind of quantization named",
-            hint="add --dynamic, or --static --calib-data FILE",
+            hint="add --dynamic, --static --calib-data FILE, or --auto --max-drop 0.5%",
         )
     arguments = {
         "source": source,
@@ -106,5 +125,8 @@ def quantize(
         "exclude_op": exclude_op or [],
         **writing.arguments(),
         "measure": measure,
+        "block_size": block_size,
+        "asymmetric": asymmetric,
+        **wanted.arguments(),
     }
-    execute("quantize", arguments, manner)
+    execute("quantize", arguments, manner, page=report)

@@ -22,6 +22,7 @@ from modelkit.cli.render import lines
 from modelkit.cli.render import notes as _notes
 from modelkit.cli.render import row as _row
 from modelkit.cli.render import table as _table
+from modelkit.cli.show_search import searched
 from modelkit.safe import safe
 
 # A table in a pipe or a log file is not cut at the width of a terminal that is not there.
@@ -207,6 +208,7 @@ def _(report: reports.QuantizeReport) -> list[RenderableType]:
         if len(report.skips) > 20:
             parts.append(Text(f"  and {len(report.skips) - 20} more (all in --json)"))
     parts += [
+        *searched(report),
         _files(report.source, report.result),
         *_verification(report.verification),
         *_speed(report.speed),

@@ -2,7 +2,7 @@
 
 from onnx_ir import Model
 
-from modelkit.model.constants import add_constant, const_of, fresh_name
+from modelkit.model.constants import add_constant, add_lazy, const_of, fresh_name
 from modelkit.model.facts import facts, newest_of, operator_counts
 from modelkit.model.inputs import LOGIT_SCALE, InputSpec, read_inputs, write_inputs
 from modelkit.model.provenance import add_step, history, strip_debug
@@ -25,6 +25,7 @@ __all__ = [
     "Model",
     "Staged",
     "add_constant",
+    "add_lazy",
     "add_step",
     "bodies",
     "check_target",

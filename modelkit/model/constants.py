@@ -1,5 +1,7 @@
 """Values that are known before the model runs."""
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -55,5 +57,27 @@ def add_constant(graph: ir.Graph, stem: str, array: np.ndarray) -> ir.Value:
         type=ir.TensorType(tensor.dtype),
         const_value=tensor,
     )
+    graph.register_initializer(value)
+    return value
+
+
+def add_lazy(
+    graph: ir.Graph,
+    stem: str,
+    make: Callable[[], np.ndarray],
+    dtype: ir.DataType,
+    shape: tuple[int, ...],
+) -> ir.Value:
+    """A new initializer whose array is made when somebody asks for it, each time anew.
+
+    What is written this way needs no memory beside the one that is being written.
+    """
+    name = fresh_name(graph, stem)
+
+    def tensor() -> ir.TensorProtocol:
+        return ir.Tensor(np.ascontiguousarray(make()), dtype=dtype, name=name)
+
+    lazy = ir.LazyTensor(tensor, dtype=dtype, shape=ir.Shape(shape), name=name)
+    value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype), const_value=lazy)
     graph.register_initializer(value)
     return value

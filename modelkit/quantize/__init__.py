@@ -5,19 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from modelkit import progress
-from modelkit.deliver import Terms, deliver, note_data, unchanged, up_to_date
+from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchanged, up_to_date
 from modelkit.errors import UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
-from modelkit.quantize.modes import MODES, dynamic
-from modelkit.quantize.options import Options, checked
+from modelkit.quantize.auto import auto
+from modelkit.quantize.modes import MODES, Made, dynamic
+from modelkit.quantize.options import WEIGHT_ONLY, Options, checked
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.refusals import nothing, refuse, slower
+from modelkit.quantize.refusals import nothing, refuse, slow_but_small, slower
 from modelkit.reports import FileFacts, QuantizeReport
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.session import use_custom_ops
 from modelkit.safe import safe
 
-_ENDINGS = {"int4": "int4"}
+_STEPS = {mode: mode for mode in WEIGHT_ONLY}
+_KINDS = {**MODES, "auto": auto}
+_ENDINGS = {"int4": "int4", "int8-weights": "int8w"}
 
 
 def quantize(
@@ -59,7 +62,7 @@ def quantize_file(
 ) -> QuantizeReport:
     """Quantize the model at ``source`` into ``output``, by default ``<stem>.int8.onnx`` beside it.
 
-    ``mode`` is a row of ``modes.MODES``, ``chosen`` are fields of :class:`Options`.
+    ``mode`` is "auto" or a row of ``modes.MODES``, ``chosen`` are fields of :class:`Options`.
 
     Raises:
         CheckFailed: nothing could be quantized, the accuracy is lost, or the result is slower;
@@ -68,16 +71,16 @@ def quantize_file(
         UsageError: no such mode, or options that contradict each other.
     """
     use_custom_ops(custom_ops)
-    if mode not in MODES:
-        raise UsageError(f"no quantization is called '{safe(mode)}'", hint=", ".join(MODES))
+    if mode not in _KINDS:
+        raise UsageError(f"no quantization is called '{safe(mode)}'", hint=", ".join(_KINDS))
     for name in ("exclude", "exclude_op"):
         chosen[name] = tuple(chosen.get(name) or ())
-    options = checked(Options(mode=mode, **chosen))
+    options = checked(Options(mode=mode, race=measure, **chosen))
     path = Path(source)
     ending = _ENDINGS.get(mode, "int8")
     target = Path(output) if output else path.parent / f"{path.stem}.{ending}.onnx"
     recipe = options.recipe()
-    settled = note_data(recipe, options.calib_data)
+    settled = note_data(recipe, options.calib_data) and options.eval_data is None
     progress.step("reading")
     origin = load(path)
     before, digest = facts(origin, path), sha256(path)
@@ -87,7 +90,7 @@ def quantize_file(
     if not dry_run:
         check_target(target, force=force)
     progress.step("quantization")
-    made = MODES[mode](origin, path, options, seed)
+    made = _KINDS[mode](origin, path, options, seed)
     if made.outcome.quantized == 0:
         raise nothing(path, made.outcome, mode)
     strip_debug(made.model)
@@ -95,7 +98,7 @@ def quantize_file(
     decisions = [f"{made.outcome.quantized} of {made.outcome.candidates} layers quantized"]
     add_step(made.model, "quantize", recipe, digest, [*decisions, *made.notes])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
-    delivery = deliver(made.model, target, terms, step=made.step, source=path, proposal=made.check)
+    delivery = _delivered(made, target, terms, path)
     if made.gated and not delivery.speed.kept:
         raise slower(path, made.model, made.outcome, delivery.speed, mode)
     return QuantizeReport(
@@ -108,14 +111,28 @@ def quantize_file(
         skips=tuple(made.outcome.skips),
         verification=delivery.verification,
         speed=delivery.speed,
-        notes=made.notes,
+        notes=(*made.notes, *slow_but_small(delivery.speed)),
         written=delivery.written,
-        layers=made.layers,
+        layers=made.noise(),
+        points=made.points,
+    )
+
+
+def _delivered(made: Made, target: Path, terms: Terms, source: Path) -> Delivery:
+    proof = Proof(tolerance=made.tolerance, for_size=not made.gated)
+    return deliver(
+        made.model,
+        target,
+        terms,
+        step=made.step,
+        source=source,
+        proposal=made.check,
+        proof=proof,
     )
 
 
 def _unchanged(before: FileFacts, target: Path, recipe: dict[str, Any]) -> QuantizeReport:
-    found = unchanged(load(target), target, "int8")
+    found = unchanged(load(target), target, _STEPS.get(str(recipe["mode"]), "int8"))
     return QuantizeReport(
         source=before,
         result=found.result,

@@ -74,6 +74,24 @@ def read(source: Path, options: Options, seed: int = 0) -> Data:
     return Data(rest, count - shared * len(held), Proposal(trials, origin), tuple(notes))
 
 
+def evaluation(source: Path, options: Options) -> tuple[Samples, str]:
+    """The samples of ``options.eval_data``, and what to call them.
+
+    Raises:
+        BadInput, UsageError: see ``runtime.data.read_data``.
+    """
+    assert options.eval_data is not None
+    path = Path(options.eval_data)
+    settings = resolved(options.preprocessing, load(source).metadata_props, source.parent)
+    with open_session(source, optimize=False) as session:
+        inputs = session.inputs
+
+    def samples() -> Iterator[Feeds]:
+        return read_data(path, inputs, tokenizer_folder=source.parent, settings=settings)
+
+    return samples, safe(path.name)
+
+
 def _is_held(number: int) -> bool:
     return number % _EVERY == _EVERY - 1 and number < _EVERY * _HELD
 

@@ -2,7 +2,8 @@
 
 A linear layer becomes DynamicQuantizeLinear (once an activation) and MatMulIntegerToFloat with
 the bias inside, the form ONNX Runtime's CPU kernels run fastest (signed weights without a zero
-point, one scale a column).  An embedding table keeps one scale a row.
+point, one scale a column).  An embedding table keeps one scale a row.  An LSTM computes in eight
+bits too.
 """
 
 import re
@@ -16,16 +17,14 @@ from modelkit.model import Model, add_constant, const_of
 from modelkit.quantize.embeddings import Tables, is_table
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.weights import Packer, array_of, is_weight
+from modelkit.quantize.recurrent import RECURRENT, Recurrent
+from modelkit.quantize.weights import REPLACEABLE, Packer, array_of, is_replaceable, is_weight
 
 # Operators with weights that stay as they are, and why.
 _REASONS = {
     "Conv": "dynamic convolution is 5-8x slower in ONNX Runtime; static quantization fits it",
     "ConvTranspose": "ONNX Runtime has no integer kernel for it",
-    "LSTM": "its weights stay in float32 for now",
-    "GRU": "ONNX Runtime has no integer kernel for it",
-    "RNN": "ONNX Runtime has no integer kernel for it",
-    "Einsum": "ONNX Runtime has no integer kernel for it",
+    "Einsum": "it is no plain product with a matrix",
     "Attention": "its projections are inside the operator",
     "FusedMatMul": "a fused form; quantize before fusing",
 }
@@ -40,7 +39,11 @@ class Quantizer:
     exclude_op: Sequence[str] = ()
     outcome: Outcome = field(default_factory=Outcome)
     _tables: Tables = field(default_factory=Tables)
+    _recurrent: Recurrent = field(init=False)
     _activations: dict[tuple[int, ir.Value], list[ir.Value]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._recurrent = Recurrent(self.packer.per_channel)
 
     def run(self, model: Model) -> Outcome:
         """Quantize every layer of the graph and its subgraphs, in place."""
@@ -53,11 +56,19 @@ class Quantizer:
         return self.outcome
 
     def _visit(self, node: ir.Node, graph: ir.Graph) -> None:
-        handler = {"MatMul": self._matmul, "Gemm": self._gemm, "Gather": self._gather}.get(
-            node.op_type
-        )
+        handler = {
+            "MatMul": self._matmul,
+            "Gemm": self._gemm,
+            "Gather": self._tables.shrink,
+            **dict.fromkeys(RECURRENT, self._recurrent.replace),
+        }.get(node.op_type)
         weights = [value for value in node.inputs if is_weight(value)]
-        if not weights or (handler is None and node.op_type not in _REASONS):
+        if handler is None and node.op_type not in _REASONS:
+            return
+        if not weights:
+            if any(map(is_replaceable, node.inputs)):
+                self.outcome.candidates += 1
+                self.outcome.skip(node, REPLACEABLE)
             return
         if node.op_type == "Gather" and not is_table(node.inputs[0]):
             return
@@ -150,9 +161,6 @@ class Quantizer:
             result = maker.make("Add", [result, scaled])
         maker.replace(node, result)
         return None
-
-    def _gather(self, node: ir.Node, graph: ir.Graph) -> str | None:
-        return self._tables.shrink(node, graph)
 
     def _quantized(self, x: ir.Value, graph: ir.Graph, maker: Maker) -> list[ir.Value]:
         """(uint8 values, scale, zero point) of an activation, made once for all its readers."""

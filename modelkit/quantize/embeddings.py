@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import add_constant
+from modelkit.model import add_constant, add_lazy, release
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.weights import array_of, is_weight, symmetric
 
 _SMALLEST_TABLE = 20_000
+_AT_ONCE = 1 << 22  # elements, for memory that does not grow with the table
 
 
 def is_table(value: ir.Value | None) -> bool:
@@ -31,12 +33,7 @@ class Tables:
             return "its table is not indexed by rows"
         key = (id(graph), table)
         if key not in self._made:
-            values, scale = symmetric(array_of(table), 0)
-            name = table.name or "table"
-            self._made[key] = (
-                add_constant(graph, f"{name}_quantized", values),
-                add_constant(graph, f"{name}_scale", scale),
-            )
+            self._made[key] = _packed(table, graph)
         packed, scales = self._made[key]
         maker = Maker(graph, node)
         rows = maker.make("Gather", [packed, indices], axis=0)
@@ -44,3 +41,24 @@ class Tables:
         wide = maker.make("Cast", [rows], to=ir.DataType.FLOAT.value)
         maker.replace(node, maker.back(maker.make("Mul", [wide, factors]), table.dtype))
         return None
+
+
+def _packed(table: ir.Value, graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
+    """Rows in int8, made when they are written, and their scales."""
+    array, tensor, name = array_of(table), table.const_value, table.name or "table"
+    step = max(1, _AT_ONCE // array.shape[1])
+    places = [slice(at, at + step) for at in range(0, len(array), step)]
+    scale = np.concatenate([symmetric(array[place], 0)[1] for place in places])
+    release(tensor)
+
+    def values() -> np.ndarray:
+        whole = array_of(table) if tensor is None else tensor.numpy()
+        made = np.concatenate([symmetric(whole[place], 0)[0] for place in places])
+        release(tensor)
+        return made
+
+    dims = (int(array.shape[0]), int(array.shape[1]))
+    return (
+        add_lazy(graph, f"{name}_quantized", values, ir.DataType.INT8, dims),
+        add_constant(graph, f"{name}_scale", scale),
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, add_constant, const_of
+from modelkit.model import Model, add_constant, add_lazy, const_of
 from modelkit.model.walk import graphs
 from modelkit.passes import Changes
 from modelkit.passes.surgery import is_onnx
@@ -74,11 +74,25 @@ class _Weights:
     def get(self, value: ir.Value, *, turned: bool, factor: float = 1.0) -> ir.Value:
         key = (value, turned, factor)
         if key not in self._made:
-            array = array_of(value)
-            array = array.T if turned else array
-            array = array * np.float32(factor) if factor != 1.0 else array
-            self._made[key] = add_constant(self.graph, f"{value.name}_plain", array)
+            self._made[key] = self._plain(value, turned, factor)
         return self._made[key]
+
+    def _plain(self, value: ir.Value, turned: bool, factor: float) -> ir.Value:
+        tensor, name = value.const_value, f"{value.name}_plain"
+
+        def array() -> np.ndarray:
+            whole = (
+                array_of(value) if tensor is None else tensor.numpy().astype(np.float32, copy=False)
+            )
+            whole = whole.T if turned else whole
+            return whole * np.float32(factor) if factor != 1.0 else whole
+
+        if tensor is None or (factor == 1.0 and tensor.dtype == ir.DataType.FLOAT):
+            return add_constant(self.graph, name, array())
+        # Other than a view this is a copy, and a large model has many: made when it is read.
+        dims = tuple(tensor.shape.numpy())
+        shape = dims[::-1] if turned else dims
+        return add_lazy(self.graph, name, array, ir.DataType.FLOAT, shape)
 
 
 def _gemm(node: ir.Node, graph: ir.Graph, weights: _Weights) -> int:

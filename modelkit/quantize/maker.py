@@ -75,7 +75,8 @@ class Maker:
         name = old.name
         # A bias Add stands behind the node: what was made must stand in front of its readers.
         ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
-        if result.is_graph_output():
+        # What was found out about the old value by its name is true of the new one.
+        if result.producer() is not None:
             old.name = fresh_name(self._graph, f"{name}_before")
             result.name = name
         self._graph.remove(node, safe=True)

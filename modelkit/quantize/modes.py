@@ -1,6 +1,6 @@
 """The kinds of quantization, each a function of a model that gives another and tells about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from modelkit.quantize.options import Options
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.prepare import prepared
 from modelkit.quantize.static import Calibrated, Recipe, quantize_static
+from modelkit.quantize.weight_only import WeightOnly
 from modelkit.quantize.weights import Packer
-from modelkit.reports import LayerNoise
+from modelkit.reports import LayerNoise, Point
+from modelkit.runtime.compare import Tolerance
 from modelkit.runtime.feeds import Proposal
 from modelkit.safe import safe
 
@@ -24,7 +26,11 @@ _OLDEST_OPSET = 11  # DynamicQuantizeLinear
 
 @dataclass(frozen=True)
 class Made:
-    """A quantized model: ``step`` names its tolerance, ``check`` real inputs to verify on."""
+    """A quantized model: ``step`` names its tolerance, ``check`` real inputs to verify on.
+
+    Where it is not ``gated`` it is written for its size, though it be slower.  ``points`` are the
+    candidates it was chosen from, ``tolerance`` takes the place of the step's.
+    """
 
     model: Model
     outcome: Outcome
@@ -33,6 +39,13 @@ class Made:
     check: Proposal | None = None
     notes: tuple[str, ...] = ()
     layers: tuple[LayerNoise, ...] = ()
+    points: tuple[Point, ...] = ()
+    tolerance: Tolerance | None = None
+    late: Callable[[], tuple[LayerNoise, ...]] | None = None
+
+    def noise(self) -> tuple[LayerNoise, ...]:
+        """Each layer's own error; of those rounded while writing it is known only then."""
+        return self.layers if self.late is None else self.late()
 
 
 def dynamic(model: Model, source: Path, options: Options, seed: int) -> Made:
@@ -52,6 +65,37 @@ def static(model: Model, source: Path, options: Options, seed: int) -> Made:
     result, outcome, calibrated = quantize_static(model, found.samples, recipe_of(options))
     notes = (f"calibrated on {found.count} samples", *told(calibrated), *found.notes)
     return Made(result, outcome, check=found.check, notes=notes, layers=noises(calibrated))
+
+
+def weights_only(model: Model, source: Path, options: Options, seed: int) -> Made:
+    """Weights in blocks of 4 or 8 bits, activations in float; 4 bits led by data if any."""
+    found = None
+    if options.calib_data is not None:
+        progress.step("reading calibration data")
+        found = data.read(source, options, seed)
+    blocks = options.blocks()
+    led = found.samples if found is not None and blocks.bits < 8 else None
+    job = WeightOnly(blocks, led, options.patterns, options.exclude_op)
+    result = job.run(model)
+    notes = [f"blocks of {blocks.size}, {'' if blocks.symmetric else 'a'}symmetric"]
+    if job.guided:
+        count = found.count if found is not None else 0
+        notes.append(f"{job.guided} layers rounded by what they compute on {count} samples")
+    kept = [f"{job.heads} of the last layers"] if job.heads else []
+    kept += [f"{job.tables} tables"] if job.tables else []
+    if kept and blocks.bits < 8:
+        notes.append(f"in 8 bits: {', '.join(kept)}")
+    if found is not None:
+        notes += found.notes
+    return Made(
+        result,
+        job.outcome,
+        step=options.mode,
+        gated=False,
+        check=found.check if found is not None else None,
+        notes=tuple(notes),
+        late=lambda: sorted_noises(job.noise),
+    )
 
 
 def recipe_of(options: Options) -> Recipe:
@@ -82,15 +126,20 @@ def told(calibrated: Calibrated) -> tuple[str, ...]:
 
 def noises(calibrated: Calibrated) -> tuple[LayerNoise, ...]:
     """Each layer's own error, the noisiest first."""
-    found = [
-        LayerNoise(safe(name), round(error.sqnr, 2)) for name, error in calibrated.errors.items()
-    ]
+    return sorted_noises({name: error.sqnr for name, error in calibrated.errors.items()})
+
+
+def sorted_noises(decibels: Mapping[str, float]) -> tuple[LayerNoise, ...]:
+    """Errors by name as a report has them, the noisiest first."""
+    found = [LayerNoise(safe(name), round(value, 2)) for name, value in decibels.items()]
     return tuple(sorted(found, key=lambda each: each.sqnr))
 
 
 MODES: dict[str, Callable[[Model, Path, Options, int], Made]] = {
     "dynamic": dynamic,
     "static": static,
+    "int8-weights": weights_only,
+    "int4": weights_only,
 }
 
-__all__ = ["MODES", "Made", "dynamic", "noises", "recipe_of", "static", "told"]
+__all__ = ["MODES", "Made", "dynamic", "noises", "recipe_of", "static", "told", "weights_only"]

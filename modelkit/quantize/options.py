@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from modelkit.errors import Unsupported, UsageError
+from modelkit.quantize.blocks import Blocks
 from modelkit.quantize.emit import Form
+from modelkit.quantize.goal import read_goal
 from modelkit.quantize.ranges import METHODS
 from modelkit.safe import safe
 
 TARGETS = ("cpu", "any", "tensorrt", "cuda")
 FORMATS = ("auto", "qdq", "qop")
+WEIGHT_ONLY = ("int8-weights", "int4")
+"""Modes that leave activations in float."""
+_OF_AUTO = ("min_sqnr", "min_agreement", "max_drop", "eval_data", "labels", "metric", "race")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,15 @@ class Options:
     calibration: str = "auto"
     target: str = "cpu"
     smoothing: bool = True
+    block_size: int = 32
+    asymmetric: bool = False
+    min_sqnr: float | None = None
+    min_agreement: str | None = None
+    max_drop: str | None = None
+    eval_data: str | None = None
+    labels: str | None = None
+    metric: str | None = None
+    race: bool = True
 
     @property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -43,9 +57,18 @@ class Options:
         """The choices as the output's provenance keeps them; paths without their folders."""
         fields = dataclasses.asdict(self)
         fields["exclude"], fields["exclude_op"] = sorted(self.exclude), sorted(self.exclude_op)
-        if self.calib_data is not None:
-            fields["calib_data"] = Path(self.calib_data).name
+        for name in ("calib_data", "eval_data", "labels"):
+            if fields[name] is not None:
+                fields[name] = Path(fields[name]).name
+        if self.mode != "auto":
+            for name in _OF_AUTO:
+                del fields[name]
         return fields
+
+    def blocks(self) -> Blocks:
+        """How weights are rounded where activations stay float."""
+        bits = 4 if self.mode == "int4" else 8
+        return Blocks(bits, self.block_size, symmetric=not self.asymmetric)
 
     def form(self) -> Form:
         """How eight bits are written for the target.
@@ -82,7 +105,8 @@ def checked(options: Options) -> Options:
                 f"--{name} {safe(value)} is unknown", hint=f"one of: {', '.join(known)}"
             )
     _ = options.patterns
-    if options.target == "cuda":
+    _ = options.blocks()
+    if options.target == "cuda" and options.mode not in WEIGHT_ONLY:
         raise Unsupported(
             "INT8 is slower than float on CUDA",
             cause="ONNX Runtime's CUDA provider has no integer kernels; it converts back to float"
@@ -95,9 +119,44 @@ def checked(options: Options) -> Options:
             "static quantization needs data to calibrate on",
             hint="add --calib-data FILE; --random-data works without, at a risk",
         )
+    if options.mode == "auto":
+        read_goal(options.min_sqnr, options.min_agreement, options.max_drop)
+    else:
+        _check_without_goal(options)
+    if options.mode in WEIGHT_ONLY:
+        _check_weight_only(options)
+    elif options.mode in ("dynamic", "static") and (options.asymmetric or options.block_size != 32):
+        raise UsageError(
+            "--block-size and --asymmetric are about weights in blocks",
+            hint="--int4 or --int8-weights",
+        )
     if options.target == "tensorrt" and options.format == "qop":
         raise UsageError("TensorRT reads the QDQ form only", hint="leave --format out")
     return options
+
+
+def _check_without_goal(options: Options) -> None:
+    """Refuse what only a search can use."""
+    given = [name for name in _OF_AUTO[:-1] if getattr(options, name) is not None]
+    if given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} is about --auto",
+            hint="--auto searches for what meets a goal; `modelkit compare` judges a model",
+        )
+
+
+def _check_weight_only(options: Options) -> None:
+    """Refuse what has no meaning where only weights take fewer bits."""
+    if options.random_data:
+        raise UsageError(
+            f"--{options.mode} does not calibrate on random data",
+            hint="leave --random-data out, or give --calib-data",
+        )
+    if options.format == "qdq" or options.target == "tensorrt":
+        raise UsageError(
+            f"--{options.mode} writes ONNX Runtime's MatMulNBits",
+            hint="leave --format and --target out; --static --target tensorrt writes QDQ",
+        )
 
 
 def saturates(information: Path = Path("/proc/cpuinfo")) -> bool:

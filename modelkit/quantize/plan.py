@@ -19,18 +19,19 @@ from modelkit.model.walk import inside
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.weights import array_of, is_weight
+from modelkit.quantize.recurrent import RECURRENT, unfit
+from modelkit.quantize.weights import REPLACEABLE, array_of, is_replaceable, is_weight
 
 REASONS = {
     "ConvTranspose": "ONNX Runtime has no integer kernel for it",
-    "LSTM": "its state has no calibrated kernel in ONNX Runtime; --dynamic fits it",
-    "GRU": "ONNX Runtime has no integer kernel for it",
-    "RNN": "ONNX Runtime has no integer kernel for it",
-    "Einsum": "ONNX Runtime has no integer kernel for it",
+    "Einsum": "it is no plain product with a matrix",
     "Attention": "its projections are inside the operator",
     "FusedMatMul": "a fused form; quantize before fusing",
     "Gemm": "its weight is not the second operand, or its activation is transposed",
 }
+
+_WORTHWHILE_PRODUCTS = 24  # for each result of a convolution
+_IDLE = "it stands between float layers, and converting costs more than its few products save"
 
 SAME = frozenset(
     ("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "DepthToSpace",
@@ -84,6 +85,7 @@ class Plan:
     layers: list[Layer] = field(default_factory=list)
     between: list[ir.Node] = field(default_factory=list)
     tables: list[ir.Node] = field(default_factory=list)
+    recurrent: list[ir.Node] = field(default_factory=list)
 
     def tensors(self) -> list[str]:
         """Names of the values whose ranges are needed."""
@@ -129,7 +131,10 @@ def make_plan(
     plan = Plan()
     for node in model.graph:
         weights = [value for value in node.inputs if is_weight(value)]
-        known = node.op_type in ("MatMul", "Conv", "Gather") or node.op_type in REASONS
+        known = node.op_type in ("MatMul", "Conv", "Gather", *RECURRENT, *REASONS)
+        if known and not weights and any(map(is_replaceable, node.inputs)):
+            outcome.candidates += 1
+            outcome.skip(node, REPLACEABLE)
         if not weights or not known or (node.op_type == "Gather" and not is_table(node.inputs[0])):
             continue
         outcome.candidates += 1
@@ -147,7 +152,10 @@ def make_plan(
         outcome.candidates += 1
         outcome.skip(node, "inside a body of If, Loop or Scan; --dynamic reaches it")
     plan.between = _between(model, plan, exclude, exclude_op)
-    outcome.quantized += len(plan.layers) + len(plan.tables)
+    for layer in [layer for layer in plan.layers if layer.is_conv and _is_idle(layer, plan)]:
+        plan.layers.remove(layer)
+        outcome.skip(layer.node, _IDLE)
+    outcome.quantized += len(plan.layers) + len(plan.tables) + len(plan.recurrent)
     return plan
 
 
@@ -155,6 +163,11 @@ def _add(node: ir.Node, plan: Plan) -> str | None:
     """Put ``node`` into the plan, or say why not."""
     if node.op_type in REASONS:
         return REASONS[node.op_type]
+    if node.op_type in RECURRENT:
+        reason = unfit(node)
+        if reason is None:
+            plan.recurrent.append(node)
+        return reason
     if any(not np.isfinite(array_of(value)).all() for value in node.inputs if is_weight(value)):
         return "its weights hold NaN or infinity"
     first, second = node.inputs[0], node.inputs[1]
@@ -188,6 +201,17 @@ def _unfit(node: ir.Node, x: ir.Value, weight: ir.Value) -> str | None:
     if settled(node).is_graph_output():
         return "it makes a model output, which stays exact"
     return None
+
+
+def _is_idle(layer: Layer, plan: Plan) -> bool:
+    """Whether a convolution between float layers has so few products that converting costs more."""
+    array = layer.weight.const_value
+    if array is None or array.size >= _WORTHWHILE_PRODUCTS * array.shape.numpy()[0]:
+        return False
+    wanted = {other.x for other in plan.layers} | {
+        value for node in plan.between for value in node.inputs if value is not None
+    }
+    return settled(layer.node) not in wanted
 
 
 def _inside_bodies(model: Model) -> Iterator[ir.Node]:

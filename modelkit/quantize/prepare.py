@@ -12,6 +12,7 @@ from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.quantize import island_activations, islands
+from modelkit.quantize.einsums import unroll_einsums
 from modelkit.rewrite import apply, read_fusion
 
 _PASSES = (
@@ -31,8 +32,8 @@ def prepared(model: Model, oldest_opset: int) -> Model:
     """A copy in which weights are constants, and linear layers linear layers.
 
     Folds what stands between a weight and its layer, inlines functions, merges normalizations into
-    convolutions, turns 1x1 convolutions that are linear layers back, and raises an opset below
-    ``oldest_opset``.
+    convolutions, turns 1x1 convolutions and Einsums that are linear layers back, and raises an
+    opset below ``oldest_opset``.
 
     Raises:
         Unsupported: an opset that cannot be raised.
@@ -48,5 +49,6 @@ def prepared(model: Model, oldest_opset: int) -> Model:
             break
         # What cancels here brings the next layer to the front.
         run_passes(copy, (remove_unused, infer_symbols, merge_chains, remove_identity))
+    unroll_einsums(copy)
     run_passes(copy, (remove_unused, infer_symbols))
     return copy

@@ -83,6 +83,21 @@ def slower(
     )
 
 
+def slow_but_small(speed: SpeedVerdict) -> list[str]:
+    """What to say of a result that is kept for its size though it lost the race, or ran none."""
+    if speed.ratio is None and "50 µs" in speed.reason:
+        return [
+            "a run takes less than 50 µs, most of it the call itself: eight bits make the file"
+            " smaller, but quantizing the activations costs as much as they save"
+        ]
+    if speed.ratio is None or speed.ratio.high >= 1:
+        return []
+    return [
+        f"slower than its source ({speed.ratio.median:.2f}x), kept for its size; --dynamic is the"
+        " form that is fast on many rows at once"
+    ]
+
+
 def _loose_pairs(model: Model) -> int:
     """DequantizeLinear of computed values none of whose readers has an integer kernel."""
     fusing = {

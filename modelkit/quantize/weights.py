@@ -25,6 +25,16 @@ def is_weight(value: ir.Value | None) -> bool:
     return tensor.dtype in FLOATS and tensor.size >= _FEWEST_WEIGHTS and len(tensor.shape) > 1
 
 
+REPLACEABLE = "its weight is an input with a default, which another value may take the place of"
+
+
+def is_replaceable(value: ir.Value | None) -> bool:
+    """Whether ``value`` would be a weight if it were no input of the graph too."""
+    if value is None or not value.is_graph_input() or value.const_value is None:
+        return False
+    return value.const_value.dtype in FLOATS and len(value.const_value.shape) > 1
+
+
 def array_of(value: ir.Value | None) -> np.ndarray:
     """The values of a constant as float32."""
     array = const_of(value)

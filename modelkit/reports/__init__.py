@@ -26,6 +26,7 @@ from modelkit.reports.figures import (
     Interval,
     OutputComparison,
     OutputError,
+    Point,
     SpeedVerdict,
     Trial,
     Verification,
@@ -62,6 +63,7 @@ __all__ = [
     "OutputComparison",
     "OutputError",
     "Placement",
+    "Point",
     "PrecisionReport",
     "ProviderFacts",
     "QuantizeReport",
@@ -167,6 +169,7 @@ class QuantizeReport:
     up_to_date: bool = False
     written: str = ""
     layers: tuple[LayerNoise, ...] = ()
+    points: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)

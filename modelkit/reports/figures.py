@@ -109,3 +109,22 @@ class OutputComparison:
     cosine: float
     agreement: float | None
     top10: float | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate of a search: the worst output's closeness to the float model, size and speed.
+
+    ``drop`` is how much the task's score falls, None without labels or metric; ``kept`` layers fell
+    back to a finer form; ``ratio`` is the float model's time over its own, None if not timed.
+    """
+
+    name: str
+    sqnr: float
+    agreement: float | None
+    drop: float | None
+    bytes: int
+    kept: int
+    ratio: Interval | None = None
+    meets: bool = False
+    chosen: bool = False

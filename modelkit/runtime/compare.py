@@ -50,6 +50,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "fp16": Tolerance("sqnr", 50, 0.99),
     "bf16": Tolerance("sqnr", 35, 0.97),
     "int8": Tolerance("sqnr", 15, 0.97),
+    "int8-weights": Tolerance("sqnr", 25, 0.97),
     "int4": Tolerance("sqnr", 12, 0.9),
 }
 """Step to the error it may make; the one table, printed in the README."""

@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
-from modelkit.model import add_constant, const_of, fresh_name, load
-from tests.models import model_file
+from modelkit.model import add_constant, add_lazy, const_of, fresh_name, load, save
+from tests.models import linear_text, model_file
 
 TEXT = """<ir_version: 10, opset_import: ["": 20]> g (float[2] x, float[2] d) => (float[2] y)
 <float[2] w = {1, 2}, float[2] d = {0, 0}>
@@ -32,3 +33,19 @@ def test_a_new_scalar_stays_a_scalar(tmp_path: Path) -> None:
     assert value.shape is not None
     assert len(value.shape) == 0
     assert const_of(value) is not None
+
+
+def test_a_lazy_constant_is_made_when_it_is_asked_for(tmp_path: Path) -> None:
+    model = load(model_file(tmp_path / "m.onnx", linear_text(4, 6)))
+    calls = []
+
+    def make() -> np.ndarray:
+        calls.append(1)
+        return np.arange(2000, dtype=np.float32).reshape(50, 40).T
+
+    value = add_lazy(model.graph, "lazy", make, ir.DataType.FLOAT, (40, 50))
+    model.graph.append(ir.node("Identity", [value], name="copy"))
+    assert not calls
+    again = load(save(model, tmp_path / "n.onnx"))
+    assert len(calls) == 1
+    np.testing.assert_array_equal(const_of(again.graph.initializers["lazy"]), make())

@@ -1,10 +1,17 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from modelkit.model import load, save
 from modelkit.quantize.emit import Form, emit, parameters
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.plan import make_plan
 from modelkit.quantize.ranges import Range
+from modelkit.quantize.static import Recipe, calibrate, compress
+from modelkit.runtime import metrics
+from tests.harness import floats
+from tests.models import model_file, run
 from tests.quantize.graphs import model_of
 
 
@@ -41,3 +48,20 @@ def test_seven_bits_leave_room_for_a_sum_of_two_products() -> None:
     ]
     whole = next(array for array in packed if array.dtype == np.int8)
     assert np.abs(whole).max() == 63
+
+
+@pytest.mark.parametrize("qop", [True, False])
+def test_layers_right_behind_each_other_are_found_by_their_ranges(
+    tmp_path: Path, qop: bool
+) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 64] x) => (float[n, 32] y)
+    <float[64, 48] w, float[48] b, float[48, 32] v> { p = MatMul(x, w) a = Add(p, b) y = MatMul(a, v) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    samples = [{"x": floats(8, 64, seed=seed)} for seed in range(4)]
+    recipe = Recipe(form=Form(qop=qop))
+    calibrated = calibrate(load(path), lambda: iter(samples), recipe)
+    for keep in (frozenset[str](), frozenset(list(calibrated.errors)[:1])):
+        result, _ = compress(calibrated, recipe, keep)
+        out = save(result, tmp_path / "out.onnx", force=True)
+        energies = metrics.energies(run(path, samples[0])["y"], run(out, samples[0])["y"])
+        assert metrics.sqnr(*energies) > 30

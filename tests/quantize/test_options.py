@@ -62,3 +62,17 @@ def test_the_recipe_holds_no_folder_of_this_machine() -> None:
     recipe = Options(calib_data="/secret/place/data.npz", exclude=("b", "a")).recipe()
     assert recipe["calib_data"] == "data.npz"
     assert recipe["exclude"] == ["a", "b"]
+
+
+def test_weights_in_blocks_have_their_own_choices() -> None:
+    found = checked(Options(mode="int4", block_size=64, asymmetric=True)).blocks()
+    assert (found.bits, found.size, found.symmetric) == (4, 64, False)
+    assert checked(Options(mode="int8-weights", target="cuda")).blocks().bits == 8
+    for wrong, words in (
+        ({"mode": "int4", "block_size": 48}, "no kernel"),
+        ({"mode": "int4", "random_data": True}, "random data"),
+        ({"mode": "int4", "format": "qdq"}, "MatMulNBits"),
+        ({"mode": "dynamic", "block_size": 64}, "weights in blocks"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            checked(Options(**wrong))

@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.plan import clamp_after, make_plan, settled
 from tests.quantize.graphs import model_of
@@ -51,3 +53,15 @@ def test_weights_that_are_no_numbers_stay() -> None:
     outcome = Outcome()
     make_plan(model, outcome)
     assert "NaN or infinity" in outcome.skips[0].reason
+
+
+@pytest.mark.parametrize(("side", "quantized"), [(4, 0), (8, 1)])
+def test_a_convolution_between_float_layers_needs_products_enough(
+    side: int, quantized: int
+) -> None:
+    text = f"""(float[n, 1, 32, 32] x) => (float[n, 24, h, v] y)
+    <float[24, 1, {side}, {side}] w> {{ c = Conv<strides=[{side},{side}]>(x, w) y = Tanh(c) }}"""
+    outcome = Outcome()
+    plan = make_plan(model_of(text), outcome)
+    assert len(plan.layers) == outcome.quantized == quantized
+    assert outcome.candidates == outcome.quantized + len(outcome.skips)

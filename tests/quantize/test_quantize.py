@@ -137,3 +137,19 @@ def test_static_with_one_file_is_not_done_twice(path: Path) -> None:
 def test_an_unknown_mode_is_a_usage_error(path: Path) -> None:
     with pytest.raises(UsageError, match="no quantization is called"):
         quantize_file(str(path), mode="eight")
+
+
+@pytest.mark.parametrize(("mode", "ending"), [("int4", "int4"), ("int8-weights", "int8w")])
+def test_weights_alone_are_kept_for_their_size(tmp_path: Path, mode: str, ending: str) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 256] x) => (float[n, 8] y)
+    <float[256, 512] a, float[512, 8] b> { p = MatMul(x, a) r = Relu(p) y = MatMul(r, b) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    report = quantize_file(str(path), mode=mode)
+    assert report.written == str(tmp_path / f"m.{ending}.onnx")
+    assert report.verification.step == mode
+    assert report.speed.ratio is None or report.speed.kept
+    assert len(report.layers) == 2
+    assert report.result.bytes < 0.35 * report.source.bytes
+    again = quantize_file(str(path), mode=mode)
+    assert again.up_to_date
+    assert again.verification.step == mode

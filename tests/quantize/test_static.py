@@ -1,5 +1,7 @@
 """Patterns on which ONNX Runtime's own static quantizer crashes, skips or gives wrong values."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from modelkit.runtime.session import open_session
 from tests.harness import floats
 from tests.models import Feeds, parsed, run
 
+ROOT = Path(__file__).parents[2]
 FORMS = {
     "qop": Form(qop=True),
     "qdq": Form(),
@@ -126,7 +129,7 @@ PATTERNS: dict[str, tuple[str, str, str, int]] = {
     ),
     "conv1d": (
         IMAGE.replace("3, 12, 12] x", "3, l] x"),
-        "float[8, 3, 3] w, float[8, 8] v", "c = Conv(x, w) p = ReduceMax<axes=[2], keepdims=0>(c)"
+        "float[8, 3, 9] w, float[8, 8] v", "c = Conv(x, w) p = ReduceMax<axes=[2], keepdims=0>(c)"
         "y = MatMul(p, v)", 2,
     ),
     "conv3d": (
@@ -347,3 +350,35 @@ def test_the_local_correction_takes_the_mean_error_back(tmp_path: Path) -> None:
     assert calibrated.corrected == 2
     assert corrected > without - 0.5
     assert all(error.sqnr > 25 for error in calibrated.errors.values())
+
+
+CALIBRATION = """
+import sys
+from pathlib import Path
+from modelkit.model import load
+from modelkit.quantize.static import Recipe, quantize_static
+from tests.harness import floats
+
+count = int(sys.argv[2])
+samples = lambda: ({"x": floats(1, 3, 48, 48, seed=seed)} for seed in range(count))
+_, outcome, _ = quantize_static(load(Path(sys.argv[1])), samples, Recipe())
+assert outcome.quantized == 3
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
+    text = IMAGE.replace("3, 12, 12] x", "3, 48, 48] x")
+    weights = "float[16, 3, 3, 3] w, float[16, 16, 3, 3] u, float[16, 8] v"
+    body = "c = Conv<pads=[1,1,1,1]>(x, w) r = Relu(c) d = Conv<pads=[1,1,1,1]>(r, u)"
+    body += " p = GlobalAveragePool(d) f = Flatten(p) y = MatMul(f, v)"
+    path = tmp_path / "m.onnx"
+    path.write_bytes(parsed(f"{text} <{weights}> {{ {body} }}").SerializeToString())
+    peaks = []
+    for count in (16, 256):
+        command = [sys.executable, "-c", CALIBRATION, str(path), str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+        peaks.append(int(done.stdout))
+    # Keeping the two activations of each sample would take 70 MB more.
+    assert peaks[1] - peaks[0] < 12_000

@@ -40,7 +40,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def _chosen(text: str, known: Sequence[str]) -> list[str]:
+def chosen(text: str, known: Sequence[str]) -> list[str]:
+    """The names in ``text``, separated by commas; all that are ``known`` if there is none."""
     names = [name for name in text.split(",") if name] or list(known)
     for name in names:
         if name not in known:
@@ -60,9 +61,9 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "bench-optimizer")
     given = parser.parse_args()
     recipes = {recipe.name: recipe for recipe in recipes_of(given.full)}
-    models = _chosen(given.models, list(recipes))
-    exporters = _chosen(given.exporters, _EXPORTERS)
-    names = _chosen(given.contenders, [each.name for each in CONTENDERS])
+    models = chosen(given.models, list(recipes))
+    exporters = chosen(given.exporters, _EXPORTERS)
+    names = chosen(given.contenders, [each.name for each in CONTENDERS])
     contenders = [each for each in CONTENDERS if each.name in names]
     kept = given.build / ("optimizer-full.json" if given.full else "optimizer.json")
     course = Course(contenders, given.build, 0 if given.quick else given.seconds)

@@ -1,0 +1,230 @@
+"""``--auto``: candidates by kind of model, until one keeps what the user wants kept; the fastest.
+
+With calibration data all layers are first computed in eight bits with known ranges, and with ranges
+found at run time.  Where neither is near enough, the layers that lose most alone fall back to a
+finer form, as few as it takes.  Last come weights in blocks, with activations in float.
+"""
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from modelkit import progress
+from modelkit.errors import CheckFailed
+from modelkit.model import Model, clone, load, save
+from modelkit.passes import run_passes
+from modelkit.passes.remove_unused import remove_unused
+from modelkit.quantize import data, modes
+from modelkit.quantize.dynamic import Quantizer
+from modelkit.quantize.goal import Goal, Judge, read_goal
+from modelkit.quantize.modes import Made
+from modelkit.quantize.options import Options
+from modelkit.quantize.search import fewest
+from modelkit.quantize.static import calibrate, compress, tables_of
+from modelkit.quantize.weights import Packer
+from modelkit.reports import Point
+from modelkit.runtime.bench import interleave, onnx_candidate, ratio
+from modelkit.runtime.compare import TOLERANCES, Tolerance
+from modelkit.runtime.feeds import propose, typical_feeds
+from modelkit.runtime.session import open_session
+from modelkit.safe import safe
+
+_SEEDED = 16
+_RACED = 6
+_RACE_SECONDS = 0.5
+_ALIKE = 1.05
+_LOOSEST = 5.0
+
+
+@dataclass
+class Trial:
+    """A candidate that was made and judged; ``path`` is where it lies for the race."""
+
+    point: Point
+    made: Made
+    path: Path
+
+
+@dataclass
+class _Trials:
+    goal: Goal
+    judge: Judge
+    folder: Path
+    done: list[Trial] = field(default_factory=list)
+
+    def take(self, name: str, made: Made, kept: int = 0) -> bool:
+        """Judge one more; whether it meets the goal."""
+        if made.outcome.quantized == 0:
+            return False
+        progress.step(f"judging {name}")
+        path = save(made.model, self.folder / f"{len(self.done)}.onnx")
+        size = sum(file.stat().st_size for file in self.folder.glob(f"{len(self.done)}.onnx*"))
+        point = self.judge.judge(name, path, size, kept)
+        point = replace(point, meets=point in self.goal)
+        self.done.append(Trial(point, made, path))
+        return point.meets
+
+    @property
+    def met(self) -> list[Trial]:
+        """Those that meet the goal."""
+        return [trial for trial in self.done if trial.point.meets]
+
+
+def auto(model: Model, source: Path, options: Options, seed: int) -> Made:
+    """The fastest candidate that meets the goal of ``options``.
+
+    Raises:
+        CheckFailed: none does; the text tells how near the best came.
+    """
+    goal = read_goal(options.min_sqnr, options.min_agreement, options.max_drop)
+    found = None
+    if options.calib_data is not None or options.random_data:
+        progress.step("reading calibration data")
+        found = data.read(source, options, seed)
+    judge, told = _judge(source, options, found, seed)
+    progress.step("running the float model")
+    judge.prepare()
+    with tempfile.TemporaryDirectory(prefix="modelkit-") as name:
+        trials = _Trials(goal, judge, Path(name))
+        if found is not None:
+            _calibrated(model, options, found, trials)
+        else:
+            trials.take("dynamic", modes.dynamic(model, source, options, seed))
+        if not trials.met:
+            weights = replace(options, mode="int8-weights", calib_data=None)
+            made = modes.weights_only(model, source, weights, seed)
+            trials.take("8-bit weights in blocks", made)
+        if options.race and trials.met:
+            _race(source, trials, seed)
+        best = _best(trials, source)
+    notes = [f"goal {goal} met on {told}", *judge.note(goal)]
+    if found is not None:
+        notes += [f"calibrated on {found.count} samples", *found.notes]
+    points = tuple(replace(trial.point, chosen=trial is best) for trial in trials.done)
+    return replace(
+        best.made,
+        check=found.check if found is not None else None,
+        notes=(best.point.name, *notes, *best.made.notes),
+        points=points,
+        tolerance=_tolerance(goal),
+    )
+
+
+def _judge(source: Path, options: Options, found: data.Data | None, seed: int) -> tuple[Judge, str]:
+    """What candidates are judged on: evaluation data, samples kept aside, or seeded ones."""
+    if options.eval_data is not None:
+        samples, told = data.evaluation(source, options)
+    elif found is not None:
+        kept = [feeds for feeds, _ in found.check.trials]
+        samples, told = (lambda: iter(kept)), found.check.source
+    else:
+        with open_session(source, optimize=False) as session:
+            made = propose(load(source), session.run, seed=seed, count=_SEEDED)
+        drawn = [feeds for feeds, _ in made.trials]
+        samples, told = (lambda: iter(drawn)), f"generated inputs ({made.source})"
+        progress.warn("judged on generated inputs; give --eval-data before you rely on it")
+    return Judge(source, samples, options.labels, options.metric), told
+
+
+def _calibrated(model: Model, options: Options, found: data.Data, trials: _Trials) -> None:
+    """Candidates that need calibration data."""
+    recipe = modes.recipe_of(options)
+    calibrated = calibrate(model, found.samples, recipe)
+    layers = modes.noises(calibrated)
+
+    def attempt(keep: frozenset[str], *, blocks: bool = True) -> bool:
+        if not keep and trials.done:
+            return trials.done[0].point.meets
+        result, outcome = compress(calibrated, recipe, keep, blocks=blocks)
+        made = Made(result, outcome, notes=modes.told(calibrated), layers=layers)
+        name = f"static, {len(keep)} {'finer' if blocks else 'in float'}" if keep else "static"
+        return trials.take(name, made, len(keep))
+
+    attempt(frozenset())
+    if any(node.op_type == "LSTM" for node in calibrated.model.graph):
+        result, outcome = compress(calibrated, replace(recipe, coarse_recurrent=True))
+        made = Made(result, outcome, notes=modes.told(calibrated), layers=layers)
+        trials.take("static, LSTM per tensor", made)
+    copy = clone(calibrated.model)
+    packer = Packer(options.per_channel, unsigned=options.weight_type == "uint8")
+    outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
+    run_passes(copy, (remove_unused,))
+    if 2 * outcome.quantized >= outcome.candidates:
+        notes = modes.told(replace(calibrated, corrected=0))
+        trials.take("dynamic", Made(copy, outcome, notes=notes, layers=layers))
+        if trials.met and not all(each.folded for each in calibrated.smoothed):
+            # Each activation that is smoothed by a Mul costs time that the goal may not need.
+            plain = modes.dynamic(model, trials.judge.origin, options, 0)
+            trials.take("dynamic, not smoothed", replace(plain, layers=layers))
+    if not trials.met:
+        ranking = [*(layer.node for layer in layers), *tables_of(calibrated, recipe)]
+        if fewest(ranking, attempt) is None:
+            # Blocks are not near enough everywhere; with all in float nothing would be left to do.
+            fewest(ranking[:-1], partial(attempt, blocks=False))
+
+
+def _race(source: Path, trials: _Trials, seed: int) -> None:
+    """Time the candidates that matter beside the float model."""
+    progress.step("timing the candidates")
+    raced = [*trials.done[:3], *trials.met[-_RACED:]]
+    raced = list({id(trial): trial for trial in raced}.values())
+    runners = [onnx_candidate(path) for path in (source, *(trial.path for trial in raced))]
+    old, *others = interleave(runners, typical_feeds(source, seed=seed), seconds=_RACE_SECONDS)
+    for trial, times in zip(raced, others, strict=True):
+        trial.point = replace(trial.point, ratio=ratio(old, times))
+
+
+def _best(trials: _Trials, source: Path) -> Trial:
+    """Of the fastest that meet the goal, or the smallest if none was timed, the closest to float.
+
+    Raises:
+        CheckFailed: none meets it.
+    """
+    if not trials.met:
+        raise _missed(trials, source)
+    timed = [trial for trial in trials.met if trial.point.ratio is not None]
+    if timed:
+        fastest = max(_speed(trial) for trial in timed)
+        alike = [trial for trial in timed if _speed(trial) * _ALIKE >= fastest]
+    else:
+        smallest = min(trial.point.bytes for trial in trials.met)
+        alike = [trial for trial in trials.met if trial.point.bytes <= smallest * _ALIKE]
+    return max(alike, key=lambda trial: trial.point.sqnr)
+
+
+def _speed(trial: Trial) -> float:
+    return trial.point.ratio.median if trial.point.ratio is not None else 0.0
+
+
+def _missed(trials: _Trials, source: Path) -> CheckFailed:
+    if not trials.done:
+        return CheckFailed(
+            f"nothing in {safe(str(source))} can be quantized",
+            hint="nothing was written",
+            code="nothing-quantized",
+        )
+    best = max((trial.point for trial in trials.done), key=trials.goal.margin)
+    lines = [f"{each.name}: {figures(each)}" for each in (t.point for t in trials.done)]
+    return CheckFailed(
+        f"no quantization of {safe(str(source))} meets {trials.goal}",
+        cause="\n".join(lines),
+        hint=f"nothing was written; the best is {best.name} with {figures(best)}: ask for no more"
+        " than that, or give more calibration data",
+        code="goal-not-met",
+    )
+
+
+def figures(point: Point) -> str:
+    """A candidate's figures in one line."""
+    parts = [f"{point.sqnr:.1f} dB"]
+    parts += [f"{100 * point.agreement:.2f}% agree"] if point.agreement is not None else []
+    parts += [f"score falls by {100 * point.drop:.2f}%"] if point.drop is not None else []
+    return ", ".join([*parts, f"{point.bytes / 1e6:.1f} MB"])
+
+
+def _tolerance(goal: Goal) -> Tolerance:
+    """What the delivery checks: the goal was proven, so it is a floor under it only."""
+    usual = TOLERANCES["int8"]
+    limit = min(goal.limit, usual.limit) if goal.kind == "min_sqnr" else _LOOSEST
+    return replace(usual, limit=limit)

@@ -1,0 +1,222 @@
+"""Weights in few bits, activations in float: for size, and for speed where reading weights rules.
+
+The last linear layer of a path (the head) and embedding tables take eight bits: an error there is
+not evened out by anything behind it.  A table that the head multiplies by is kept once for both.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit import progress
+from modelkit.model import Model, const_of, release
+from modelkit.model.walk import graphs
+from modelkit.passes import run_passes
+from modelkit.passes.infer_symbols import infer_symbols
+from modelkit.passes.remove_unused import remove_unused
+from modelkit.passes.surgery import is_onnx
+from modelkit.quantize.block_tables import BlockTables
+from modelkit.quantize.blocks import Blocks, Rounded
+from modelkit.quantize.embeddings import is_table
+from modelkit.quantize.gptq import Guided
+from modelkit.quantize.linears import normalize_linears
+from modelkit.quantize.moments import Stage, moments_of, stages
+from modelkit.quantize.nbits import DOMAIN, Nbits, unfit
+from modelkit.quantize.observe import Samples
+from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.prepare import prepared
+from modelkit.quantize.weights import is_weight
+from modelkit.runtime import metrics
+
+_OLDEST_OPSET = 11
+# Operators with weights that stay as they are, and why.
+_REASONS = {
+    "Conv": "weight-only kernels take matrices; static quantization fits convolutions",
+    "ConvTranspose": "weight-only kernels take matrices",
+    "Gemm": "its activation is transposed, or its weight is not the second operand",
+    "LSTM": "weight-only kernels take no recurrent layers",
+    "GRU": "weight-only kernels take no recurrent layers",
+    "RNN": "weight-only kernels take no recurrent layers",
+    "Einsum": "weight-only kernels take plain products",
+    "Attention": "its projections are inside the operator",
+    "FusedMatMul": "a fused form; quantize before fusing",
+}
+
+
+@dataclass
+class WeightOnly:
+    """One run over a prepared model.
+
+    ``noise`` says, once the model is written, how many decibels of signal over noise each layer
+    keeps: of its products where ``samples`` were given, else of its weights.
+    """
+
+    blocks: Blocks
+    samples: Samples | None = None
+    exclude: Sequence[re.Pattern[str]] = ()
+    exclude_op: Sequence[str] = ()
+    outcome: Outcome = field(default_factory=Outcome)
+    noise: dict[str, float] = field(default_factory=dict)
+    guided: int = 0
+    heads: int = 0
+    tables: int = 0
+
+    def run(self, model: Model) -> Model:
+        """A copy in which linear layers and tables take fewer bits.
+
+        Raises:
+            Unsupported: an opset that cannot be raised to 11.
+            CheckFailed: a sample makes NaN or infinity.
+        """
+        copy = prepared(model, _OLDEST_OPSET)
+        normalize_linears(copy)
+        run_passes(copy, (remove_unused, infer_symbols))
+        layers, gathers = self._candidates(copy)
+        heads = _heads(layers) if len(layers) > 1 and self.blocks.bits < 8 else set()
+        self.heads = len(heads)
+        sizes = {
+            node: replace(self.blocks, bits=8, symmetric=True) if node in heads else self.blocks
+            for node, _ in layers
+        }
+        nbits = Nbits(seen=self._seen)
+        if self.samples is not None:
+            self._lead(copy, [node for node, _ in layers if sizes[node].bits < 8], nbits)
+        for node, graph in layers:
+            if node.graph is not None:  # else it has been done
+                self._count(node, nbits.replace(node, graph, sizes[node], lazy=True))
+        tables = BlockTables(nbits)
+        for node, graph in gathers:
+            self._count(node, tables.shrink(node, graph, replace(self.blocks, bits=8)))
+        self.tables = tables.count
+        if self.outcome.quantized:
+            copy.graph.opset_imports.setdefault(DOMAIN, 1)
+        run_passes(copy, (remove_unused,))
+        return copy
+
+    def _candidates(
+        self, model: Model
+    ) -> tuple[list[tuple[ir.Node, ir.Graph]], list[tuple[ir.Node, ir.Graph]]]:
+        """Linear layers and gathers of tables that may take fewer bits; the others are noted."""
+        layers, gathers = [], []
+        functions = {id(function.graph) for function in model.functions.values()}
+        for graph in list(graphs(model)):
+            if id(graph) in functions:
+                continue
+            for node in list(graph):
+                weights = [value for value in node.inputs if is_weight(value)]
+                if not weights or not _is_layer(node):
+                    continue
+                self.outcome.candidates += 1
+                reason = self._reason(node, weights)
+                if reason is not None:
+                    self.outcome.skip(node, reason)
+                elif is_onnx(node, "Gather"):
+                    gathers.append((node, graph))
+                else:
+                    layers.append((node, graph))
+        return layers, gathers
+
+    def _reason(self, node: ir.Node, weights: Sequence[ir.Value | None]) -> str | None:
+        name = node.name or ""
+        if node.op_type in self.exclude_op or any(p.search(name) for p in self.exclude):
+            return "excluded by option"
+        if not is_onnx(node, "MatMul", "Gather"):
+            return _REASONS[node.op_type]
+        if is_onnx(node, "MatMul"):
+            reason = unfit(node, self.blocks)
+            if reason is not None:
+                return reason
+        return (
+            None if all(_finite(value) for value in weights) else "its weights hold NaN or infinity"
+        )
+
+    def _count(self, node: ir.Node, reason: str | None) -> None:
+        if reason is None:
+            self.outcome.quantized += 1
+        else:
+            self.outcome.skip(node, reason)
+
+    def _lead(self, model: Model, layers: Sequence[ir.Node], nbits: Nbits) -> None:
+        """Round the layers of the main graph one stage after another, led by their inputs.
+
+        A stage sees what the stages before it made of the inputs, and so makes up for them.
+        """
+        assert self.samples is not None
+        for stage in stages(model.graph, layers):
+            progress.step(f"rounding layers {stage.first + 1} to {stage.last + 1} of {stage.total}")
+            found = moments_of(model, stage, self.samples)
+            self._round(model.graph, stage, found, nbits)
+
+    def _round(
+        self, graph: ir.Graph, stage: Stage, moments: dict[str, np.ndarray], nbits: Nbits
+    ) -> None:
+        for node in stage.layers:
+            x, weight = node.inputs[0], node.inputs[1]
+            assert x is not None
+            assert weight is not None
+            lead, name = Guided(moments[x.name or ""]), node.name or node.outputs[0].name or ""
+
+            def rounding(
+                array: np.ndarray, blocks: Blocks, lead: Guided = lead, name: str = name
+            ) -> Rounded:
+                found = lead(array, blocks)
+                wrong = lead.error(array, found.values(blocks, len(array)))
+                self.noise[name] = min(metrics.sqnr(lead.signal(array), wrong), 999.0)
+                return found
+
+            tensor = weight.const_value
+            self._count(node, nbits.replace(node, graph, self.blocks, rounding))
+            release(tensor)
+            self.guided += 1
+
+    def _seen(self, name: str, weight: np.ndarray, found: Rounded, blocks: Blocks) -> None:
+        energies = metrics.energies(weight, found.values(blocks, len(weight)))
+        self.noise.setdefault(name, min(metrics.sqnr(*energies), 999.0))
+
+
+def _is_layer(node: ir.Node) -> bool:
+    """Whether ``node`` multiplies by a constant matrix or reads rows of one."""
+    if is_onnx(node, "Gather"):
+        return is_table(node.inputs[0])
+    if is_onnx(node, "MatMul"):
+        return not all(is_weight(value) for value in node.inputs)
+    return node.op_type in _REASONS
+
+
+def _finite(value: ir.Value | None) -> bool:
+    array = const_of(value)
+    assert array is not None
+    assert value is not None
+    rows = array.reshape(-1) if array.flags.c_contiguous else array.T.reshape(-1)
+    step = 1 << 22
+    found = all(np.isfinite(rows[at : at + step]).all() for at in range(0, rows.size, step))
+    release(value.const_value)
+    return bool(found)
+
+
+def _heads(layers: Sequence[tuple[ir.Node, ir.Graph]]) -> set[ir.Node]:
+    """The layers of the outermost graph behind which no other layer stands."""
+    outer = layers[0][1] if layers else None
+    known = {node for node, _ in layers}
+    found = set()
+    for node, graph in layers:
+        if graph is outer and not _reaches(node, known):
+            found.add(node)
+    return found
+
+
+def _reaches(node: ir.Node, known: set[ir.Node]) -> bool:
+    """Whether one of ``known`` stands behind ``node``."""
+    seen: set[ir.Node] = set()
+    waiting = [user for output in node.outputs for user, _ in output.uses()]
+    while waiting:
+        user = waiting.pop()
+        if user in known:
+            return True
+        if user not in seen:
+            seen.add(user)
+            waiting += [after for output in user.outputs for after, _ in output.uses()]
+    return False

@@ -1,0 +1,165 @@
+"""The search as the command runs it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from modelkit.cli.page import page
+from modelkit.errors import CheckFailed, UsageError
+from modelkit.quantize import quantize_file
+from tests.harness import floats
+from tests.models import model_file
+
+# Two hidden layers; channel 0 is so loud in the second that eight bits drown the others.
+LOUD = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 64] x) => (float[n, 10] y)
+    <float[64, 128] w, float[128] b, float[128, 128] v, float[128, 10] u> {
+        p = MatMul(x, w) a = Add(p, b) r = Relu(a) s = MatMul(r, v) t = Relu(s) y = MatMul(t, u)
+    }"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    for seed in range(72):
+        np.savez(folder / f"{seed:03}.npz", x=floats(4, 64, seed=seed))
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = model_file(tmp_path / "m.onnx", LOUD)
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.name == "v":
+            array = onnx.numpy_helper.to_array(tensor).copy()
+            array[:, 0] *= 300
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, "v"))
+        if tensor.name == "u":
+            array = onnx.numpy_helper.to_array(tensor).copy()
+            array[0] *= 1e-3
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, "u"))
+    onnx.save(model, path)
+    return path
+
+
+def test_layers_fall_back_until_the_goal_is_met(tmp_path: Path, source: Path, data: Path) -> None:
+    out = tmp_path / "out.onnx"
+    report = quantize_file(
+        str(source), str(out), mode="auto", min_sqnr=40.0, calib_data=str(data), smoothing=False,
+        measure=False,
+    )  # fmt: skip
+    chosen = [point for point in report.points if point.chosen]
+    assert len(chosen) == 1
+    assert chosen[0].meets
+    assert chosen[0].sqnr >= 40
+    assert not report.points[0].meets  # all in eight bits
+    assert chosen[0].name.endswith("in float")  # blocks were tried, and are not near enough
+    assert any(point.name == "static, 3 finer" for point in report.points)
+    assert 0 < chosen[0].kept < 3
+    assert report.quantized == 3 - chosen[0].kept
+    assert report.verification.passed
+    assert "closeness against speed" not in page(report)  # nothing was timed
+
+
+def test_blocks_come_before_float(tmp_path: Path, source: Path, data: Path) -> None:
+    out = tmp_path / "out.onnx"
+    report = quantize_file(
+        str(source), str(out), mode="auto", min_sqnr=14.0, calib_data=str(data), smoothing=False,
+        measure=False,
+    )  # fmt: skip
+    chosen = next(point for point in report.points if point.chosen)
+    assert chosen.name.endswith("finer")
+    operators = [node.op_type for node in onnx.load(out).graph.node]
+    assert operators.count("MatMulNBits") == chosen.kept
+    assert report.quantized == 3
+
+
+def test_what_no_candidate_meets_is_refused_with_the_best(
+    tmp_path: Path, source: Path, data: Path
+) -> None:
+    out = tmp_path / "out.onnx"
+    with pytest.raises(CheckFailed) as caught:
+        quantize_file(
+            str(source), str(out), mode="auto", min_sqnr=90.0, calib_data=str(data), measure=False
+        )
+    assert caught.value.code == "goal-not-met"
+    assert "the best is" in str(caught.value.hint)
+    assert "static:" in str(caught.value.cause)
+    assert not out.exists()
+
+
+def test_labels_decide_where_there_are_some(tmp_path: Path, source: Path, data: Path) -> None:
+    wanted = np.random.default_rng(0).integers(0, 10, 72 * 4)
+    np.save(tmp_path / "labels.npy", wanted)
+    arguments: dict[str, Any] = {
+        "calib_data": str(data),
+        "eval_data": str(data),
+        "measure": False,
+        "mode": "auto",
+    }
+    report = quantize_file(
+        str(source), str(tmp_path / "o.onnx"), max_drop="30%", metric="top1",
+        labels=str(tmp_path / "labels.npy"), **arguments,
+    )  # fmt: skip
+    assert all(point.drop is not None for point in report.points)
+    (tmp_path / "short.json").write_text(json.dumps([1, 2, 3]))
+    with pytest.raises(UsageError):
+        quantize_file(
+            str(source), str(tmp_path / "p.onnx"), max_drop="30%",
+            labels=str(tmp_path / "short.json"), **arguments,
+        )  # fmt: skip
+
+
+def test_without_data_ranges_are_found_at_run_time(tmp_path: Path) -> None:
+    path = model_file(tmp_path / "m.onnx", LOUD)
+    report = quantize_file(
+        str(path), str(tmp_path / "o.onnx"), mode="auto", min_agreement="90%", measure=False
+    )
+    assert [point.name for point in report.points if point.chosen] == ["dynamic"]
+    assert any("generated" in note for note in report.notes)
+
+
+def test_the_candidates_that_meet_are_timed_and_drawn(
+    tmp_path: Path, source: Path, data: Path
+) -> None:
+    report = quantize_file(
+        str(source), str(tmp_path / "o.onnx"), mode="auto", min_agreement="50%",
+        calib_data=str(data), dry_run=True,
+    )  # fmt: skip
+    assert all(point.ratio is not None for point in report.points)
+    shown = page(report)
+    assert "closeness against speed" in shown
+    assert "noisiest of 3 layers" in shown
+
+
+@pytest.mark.parametrize("name", ["min_sqnr", "labels", "eval_data"])
+def test_a_goal_without_a_search_is_refused(source: Path, name: str) -> None:
+    chosen: dict[str, Any] = {name: 30.0 if name == "min_sqnr" else "x.npy"}
+    with pytest.raises(UsageError) as caught:
+        quantize_file(str(source), mode="dynamic", **chosen)
+    assert "--auto" in str(caught.value)
+
+
+def test_an_lstm_is_tried_with_one_scale_for_all_gates_too(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[s, n, 20] x) => (float[s, 2, n, 24] y)
+    <float[2, 96, 20] w, float[2, 96, 24] r, float[2, 192] b>
+    { y = LSTM<hidden_size=24, direction="bidirectional">(x, w, r, b) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    for seed in range(8):
+        np.savez(folder / f"{seed}.npz", x=floats(6, 1, 20, seed=seed))
+    report = quantize_file(
+        str(path), str(tmp_path / "o.onnx"), mode="auto", min_sqnr=10.0, calib_data=str(folder),
+        measure=False,
+    )  # fmt: skip
+    named = {point.name: point for point in report.points}
+    assert set(named) == {"static", "static, LSTM per tensor", "dynamic"}
+    assert named["static, LSTM per tensor"].bytes < named["static"].bytes
+    assert next(point for point in report.points if point.chosen).meets

@@ -1,0 +1,55 @@
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from modelkit.errors import CheckFailed
+from modelkit.quantize import moments
+from modelkit.quantize.moments import moments_of, rows_of, stages
+from tests.quantize.graphs import model_of
+
+TEXT = """(float[n, 32] x) => (float[n, 32] y)
+<float[32, 64] a, float[32, 64] b, float[64, 32] c>
+{ p = MatMul(x, a) q = MatMul(x, b) r = Mul(p, q) t = Relu(r) y = MatMul(t, c) }"""
+
+
+def linears(model: ir.Model) -> list[ir.Node]:
+    return [node for node in model.graph if node.op_type == "MatMul"]
+
+
+def test_layers_of_one_input_are_looked_at_together_in_the_order_they_run() -> None:
+    model = model_of(TEXT)
+    found = stages(model.graph, linears(model)[::-1])
+    assert [stage.inputs for stage in found] == [("x",), ("t",)]
+    assert [(stage.first, stage.last, stage.total) for stage in found] == [(0, 1, 3), (2, 2, 3)]
+    assert [rows_of(node) for node in found[0].layers] == [32, 32]
+
+
+def test_the_stages_are_few_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(TEXT)
+    monkeypatch.setattr(moments, "_MOST_STAGES", 1)
+    assert [stage.inputs for stage in stages(model.graph, linears(model))] == [("x", "t")]
+    monkeypatch.setattr(moments, "_MOST_BYTES", 8 * 64**2)
+    assert len(stages(model.graph, linears(model))) == 2
+
+
+def test_the_moments_are_those_of_all_rows_of_all_samples() -> None:
+    model = model_of(TEXT)
+    found = stages(model.graph, linears(model))
+    random = np.random.default_rng(0)
+    rows = [random.standard_normal((n, 32)).astype(np.float32) for n in (1, 7, 0)]
+    [x] = moments_of(model, found[0], lambda: iter({"x": r} for r in rows)).values()
+    whole = np.concatenate(rows)
+    np.testing.assert_allclose(x, whole.T @ whole, rtol=1e-4, atol=1e-4)
+    [t] = moments_of(model, found[1], lambda: iter({"x": r} for r in rows)).values()
+    a, b = (model.graph.initializers[name].const_value.numpy() for name in "ab")  # type: ignore[union-attr]
+    made = np.maximum((whole @ a) * (whole @ b), 0)
+    np.testing.assert_allclose(t, made.T @ made, rtol=1e-3, atol=1)
+    assert [value.name for value in model.graph.outputs] == ["y"]
+
+
+def test_infinity_is_named() -> None:
+    model = model_of(TEXT)
+    first = stages(model.graph, linears(model))[0]
+    wrong = np.full((1, 32), np.inf, np.float32)
+    with pytest.raises(CheckFailed, match="'x' holds NaN or infinity"):
+        moments_of(model, first, lambda: iter([{"x": wrong}]))
