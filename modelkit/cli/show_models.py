@@ -176,9 +176,9 @@ def _(report: reports.ViewReport) -> list[RenderableType]:
 
 @lines.register
 def _(report: reports.KernelsReport) -> list[RenderableType]:
-    made = table(report.title, "fusion", "size", "speed-up (95 % interval)", right=2)
+    made = table(report.title, "fusion", "size", "speed-up (95 % interval)", "opening", right=2)
     for each in report.rows:
         found = each.ratio
         text = f"{found.median:.2f}x ({found.low:.2f}-{found.high:.2f})"
-        row(made, each.fusion, each.size, text)
+        row(made, each.fusion, each.size, text, f"{each.opening:.2f}x as long")
     return [made, Text(report.measured, style="dim")]

@@ -116,7 +116,9 @@ def _measured(
         size = " ".join(
             (*([subject.name] if subject.name else ()), "x".join(map(str, point.values())))
         )
-        rows.append(KernelRow(subject.fusion, size, ratio(old, new, wall=not on_cpu)))
+        opening = float(np.median(new.load) / np.median(old.load))
+        found = ratio(old, new, wall=not on_cpu)
+        rows.append(KernelRow(subject.fusion, size, found, opening))
     return rows
 
 
