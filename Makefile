@@ -8,7 +8,7 @@ FRAMEWORKS := .venv-frameworks/bin
 FRAMEWORKS_STAMP := .venv-frameworks/.installed
 FRAMEWORKS_PIP := $(FRAMEWORKS)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints-frameworks.txt
 
-.PHONY: install demo test test-frameworks test-onnx check fmt bench bench-optimizer bench-precision size clean
+.PHONY: install demo test test-frameworks test-onnx check fmt bench bench-optimizer bench-precision bench-weights size clean
 
 install: $(STAMP)
 
@@ -59,6 +59,10 @@ bench-optimizer: install
 # peers that are not installed are left out: pip install onnxconverter-common
 bench-precision: install
 	$(BIN)/python -m tests.benchmarks.precision $(MODELS)
+
+# trains a small GPT once, in build/char_gpt: about six minutes
+bench-weights: install
+	$(BIN)/python -m tests.benchmarks.weights $(OPTIONS)
 
 size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit import progress
-from modelkit.model import Model, const_of, release
+from modelkit.model import Model, clone, const_of, release
 from modelkit.passes import run_passes
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.remove_unused import remove_unused
@@ -22,7 +22,7 @@ from modelkit.quantize.blocks import Blocks, Rounded
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.gptq import Guided
 from modelkit.quantize.linears import normalize_linears
-from modelkit.quantize.moments import Stage, moments_of, stages
+from modelkit.quantize.moments import Moments, Stage, moments_of, stages
 from modelkit.quantize.nbits import DOMAIN, Nbits, unfit
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.outcome import Outcome
@@ -144,25 +144,27 @@ class WeightOnly:
         A stage sees what the stages before it made of the inputs, and so makes up for them.
         """
         assert self.samples is not None
+        origin = clone(model)
         for stage in stages(model.graph, layers):
             progress.step(f"rounding layers {stage.first + 1} to {stage.last + 1} of {stage.total}")
-            found = moments_of(model, stage, self.samples)
+            found = moments_of(model, origin, stage, self.samples)
             self._round(model.graph, stage, found, nbits)
 
     def _round(
-        self, graph: ir.Graph, stage: Stage, moments: dict[str, np.ndarray], nbits: Nbits
+        self, graph: ir.Graph, stage: Stage, moments: dict[str, Moments], nbits: Nbits
     ) -> None:
         for node in stage.layers:
             x, weight = node.inputs[0], node.inputs[1]
             assert x is not None
             assert weight is not None
-            lead, name = Guided(moments[x.name or ""]), node.name or node.outputs[0].name or ""
+            seen = moments[x.name or ""]
+            lead, name = Guided(seen.own, seen.drift), node.name or node.outputs[0].name or ""
 
             def rounding(
                 array: np.ndarray, blocks: Blocks, lead: Guided = lead, name: str = name
             ) -> Rounded:
                 found = lead(array, blocks)
-                wrong = lead.error(array, found.values(blocks, len(array)))
+                wrong = lead.error(lead.target(array), found.values(blocks, len(array)))
                 self.noise[name] = min(metrics.sqnr(lead.signal(array), wrong), 999.0)
                 return found
 
