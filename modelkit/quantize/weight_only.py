@@ -22,6 +22,7 @@ from modelkit.quantize.blocks import Blocks, Rounded
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.gptq import Guided
 from modelkit.quantize.linears import normalize_linears
+from modelkit.quantize.merge import is_decoder, merge_linears
 from modelkit.quantize.moments import Moments, Stage, moments_of, stages
 from modelkit.quantize.nbits import DOMAIN, Nbits, unfit
 from modelkit.quantize.observe import Samples
@@ -62,6 +63,7 @@ class WeightOnly:
     guided: int = 0
     heads: int = 0
     tables: int = 0
+    merged: int = 0
 
     def run(self, model: Model) -> Model:
         """A copy in which linear layers and tables take fewer bits.
@@ -73,6 +75,8 @@ class WeightOnly:
         copy = prepared(model, _OLDEST_OPSET)
         normalize_linears(copy)
         run_passes(copy, (remove_unused, infer_symbols))
+        if is_decoder(copy):
+            self.merged = merge_linears(copy, lambda node: self._reason(node) is not None).count
         layers, gathers = self._candidates(copy)
         heads = _heads(layers) if len(layers) > 1 and self.blocks.bits < 8 else set()
         self.heads = len(heads)
@@ -109,7 +113,7 @@ class WeightOnly:
                 if not weights or not _is_layer(node):
                     continue
                 self.outcome.candidates += 1
-                reason = self._reason(node, weights)
+                reason = self._reason(node)
                 if reason is not None:
                     self.outcome.skip(node, reason)
                 elif is_onnx(node, "Gather"):
@@ -118,7 +122,8 @@ class WeightOnly:
                     layers.append((node, graph))
         return layers, gathers
 
-    def _reason(self, node: ir.Node, weights: Sequence[ir.Value | None]) -> str | None:
+    def _reason(self, node: ir.Node) -> str | None:
+        weights = [value for value in node.inputs if is_weight(value)]
         name = node.name or ""
         if node.op_type in self.exclude_op or any(p.search(name) for p in self.exclude):
             return "excluded by option"

@@ -53,16 +53,15 @@ def ours(mode: str, *, block: int = 32, asymmetric: bool = False, led: bool = Fa
     """``modelkit quantize`` with these options."""
 
     def make(found: Subject, target: Path) -> None:
-        data = {"calib_data": str(found.calibration)} if led else {}
         quantize_file(
             str(found.model),
             str(target),
             mode=mode,
             block_size=block,
             asymmetric=asymmetric,
+            calib_data=str(found.calibration) if led else None,
             measure=False,
             force=True,
-            **data,
         )
 
     return make
@@ -153,7 +152,7 @@ def divergence(reference: np.ndarray, other: np.ndarray) -> float:
 
 def _logarithms(logits: np.ndarray) -> np.ndarray:
     centred = logits - logits.max(-1, keepdims=True)
-    return centred - np.log(np.exp(centred).sum(-1, keepdims=True))
+    return np.asarray(centred - np.log(np.exp(centred).sum(-1, keepdims=True)))
 
 
 def main(arguments: list[str]) -> None:
