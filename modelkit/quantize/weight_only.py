@@ -32,6 +32,7 @@ from modelkit.quantize.weights import is_weight
 from modelkit.runtime import metrics
 
 _OLDEST_OPSET = 11
+_AT_ONCE = 1 << 22
 # Operators with weights that stay as they are, and why.
 _REASONS = {
     "Conv": "weight-only kernels take matrices; static quantization fits convolutions",
@@ -179,8 +180,14 @@ class WeightOnly:
             self.guided += 1
 
     def _seen(self, name: str, weight: np.ndarray, found: Rounded, blocks: Blocks) -> None:
-        energies = metrics.energies(weight, found.values(blocks, len(weight)))
-        self.noise.setdefault(name, min(metrics.sqnr(*energies), 999.0))
+        signal = wrong = 0.0
+        step = max(1, _AT_ONCE // len(weight))
+        for start in range(0, weight.shape[1], step):
+            columns = slice(start, start + step)
+            values = found.columns(columns).values(blocks, len(weight))
+            more = metrics.energies(weight[:, columns], values)
+            signal, wrong = signal + more[0], wrong + more[1]
+        self.noise.setdefault(name, min(metrics.sqnr(signal, wrong), 999.0))
 
 
 def _is_layer(node: ir.Node) -> bool:
@@ -196,11 +203,12 @@ def _finite(value: ir.Value | None) -> bool:
     array = const_of(value)
     assert array is not None
     assert value is not None
-    rows = array.reshape(-1) if array.flags.c_contiguous else array.T.reshape(-1)
-    step = 1 << 22
-    found = all(np.isfinite(rows[at : at + step]).all() for at in range(0, rows.size, step))
-    release(value.const_value)
-    return bool(found)
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.T.reshape(-1)
+    for start in range(0, flat.size, _AT_ONCE):
+        if not np.isfinite(flat[start : start + _AT_ONCE]).all():
+            return False
+        release(value.const_value)
+    return True
 
 
 def _heads(layers: Sequence[tuple[ir.Node, ir.Graph]]) -> set[ir.Node]:

@@ -8,8 +8,9 @@ from modelkit.model import history, load, read_cache
 from modelkit.optimize import sharing
 from modelkit.optimize.sharing import share_cache_file
 from modelkit.quantize import quantize_file
+from modelkit.reports import Interval, SpeedVerdict
 from modelkit.runtime.binding import bound_values
-from tests.models import linear_text, model_file
+from tests.models import Feeds, linear_text, model_file
 from tests.optimize.decoder import decoder
 
 
@@ -53,10 +54,16 @@ def test_other_models_have_no_cache(tmp_path: Path) -> None:
         share_cache_file(str(path))
 
 
-def test_the_speed_is_that_of_a_long_past(tmp_path: Path) -> None:
-    try:
-        report = share_cache_file(str(decoder(tmp_path, 2)))
-    except CheckFailed as error:
-        assert error.code == "slower"
-    else:
-        assert report.speed.ratio is not None
+def test_slower_steps_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = decoder(tmp_path, 2)
+    seen = []
+
+    def lost(old: Path, new: Path, feeds: Feeds) -> SpeedVerdict:
+        seen.append(feeds["past_key_1"].shape)
+        return SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
+
+    monkeypatch.setattr(sharing, "gate", lost)
+    with pytest.raises(CheckFailed, match="decodes slower with shared caches"):
+        share_cache_file(str(path))
+    assert seen == [(1, 2, 511, 8)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["decoder.onnx"]
