@@ -63,6 +63,7 @@ bench-precision: install
 # trains a small GPT once, in build/char_gpt: about six minutes
 bench-weights: install
 	$(BIN)/python -m tests.benchmarks.weights $(OPTIONS)
+	$(BIN)/python -m tests.benchmarks.weights.decoding
 
 size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40
