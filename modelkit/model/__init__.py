@@ -2,6 +2,7 @@
 
 from onnx_ir import Model
 
+from modelkit.model.caches import SharedCache, read_cache, write_cache
 from modelkit.model.constants import add_constant, add_lazy, const_of, fresh_name
 from modelkit.model.facts import facts, newest_of, nodes, operator_counts
 from modelkit.model.inputs import InputSpec, read_inputs, write_inputs
@@ -21,6 +22,7 @@ def clone(model: Model) -> Model:
 __all__ = [
     "InputSpec",
     "Model",
+    "SharedCache",
     "Staged",
     "add_constant",
     "add_lazy",
@@ -35,6 +37,7 @@ __all__ = [
     "newest_of",
     "nodes",
     "operator_counts",
+    "read_cache",
     "read_inputs",
     "release",
     "save",
@@ -43,5 +46,6 @@ __all__ = [
     "strip_debug",
     "type_error",
     "validate",
+    "write_cache",
     "write_inputs",
 ]

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from modelkit.reports import Interval, SpeedVerdict
-from modelkit.runtime.binding import bound
+from modelkit.runtime.binding import bound, shared_cache
 from modelkit.runtime.providers import CPU, Provider
 from modelkit.runtime.session import Feeds, Run, Session, Setup
 
@@ -274,14 +274,15 @@ def onnx_candidate(
     """A model file as a candidate, without the checks of feeds between the clocks.
 
     With ``io_binding`` inputs lie where the first provider wants them and outputs stay there, so
-    that copies are not timed.
+    that copies are not timed.  A cache that the model updates in place is bound in any case.
     """
     chosen = setup or Setup()
 
     @contextmanager
     def opened() -> Iterator[Run]:
         with chosen.open(path) as session:
-            yield bound(session, chosen.providers[0]) if io_binding else _unchecked(session)
+            binding = io_binding or shared_cache(session) is not None
+            yield bound(session, chosen.providers[0]) if binding else _unchecked(session)
 
     return Candidate(name or path.name, opened)
 
