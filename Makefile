@@ -8,7 +8,7 @@ FRAMEWORKS := .venv-frameworks/bin
 FRAMEWORKS_STAMP := .venv-frameworks/.installed
 FRAMEWORKS_PIP := $(FRAMEWORKS)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints-frameworks.txt
 
-.PHONY: install demo test test-frameworks test-onnx check fmt bench bench-optimizer bench-precision bench-quantize size clean
+.PHONY: install demo test test-frameworks test-onnx check fmt bench bench-optimizer bench-precision bench-quantize bench-weights size clean
 
 install: $(STAMP)
 
@@ -63,6 +63,11 @@ bench-precision: install
 # OPTIONS='--subjects cnn,minilm --contenders modelkit-static,best-static'
 bench-quantize: install
 	$(BIN)/python -m tests.benchmarks.quantize $(OPTIONS)
+
+# trains a small GPT once, in build/char_gpt: about six minutes
+bench-weights: install
+	$(BIN)/python -m tests.benchmarks.weights $(OPTIONS)
+	$(BIN)/python -m tests.benchmarks.weights.decoding
 
 size:
 	@find modelkit -name '*.py' | xargs wc -l | sort -n | tail -40

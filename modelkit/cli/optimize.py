@@ -57,6 +57,10 @@ def optimize(
     extract: Annotated[
         str, typer.Option(help="Cut out what lies between two values, as a..b")
     ] = "",
+    shared_cache: Annotated[
+        bool,
+        typer.Option("--shared-cache", help="Decoder: write into the caches given (only this)"),
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the outputs after each rewrite (slow)")
     ] = False,
@@ -69,6 +73,10 @@ def optimize(
 
     Example: modelkit optimize model.onnx --level all -o model.opt.onnx
     """
+    if shared_cache:
+        given = {"source": source, "output": output, **writing.arguments(), "measure": measure}
+        execute("share-cache", given, manner)
+        return
     arguments = {
         "source": source,
         "output": output,

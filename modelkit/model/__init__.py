@@ -2,6 +2,7 @@
 
 from onnx_ir import Model
 
+from modelkit.model.caches import SharedCache, read_cache, write_cache
 from modelkit.model.constants import add_constant, add_lazy, const_of, fresh_name
 from modelkit.model.facts import facts, newest_of, operator_counts
 from modelkit.model.inputs import LOGIT_SCALE, InputSpec, read_inputs, write_inputs
@@ -23,6 +24,7 @@ __all__ = [
     "LOGIT_SCALE",
     "InputSpec",
     "Model",
+    "SharedCache",
     "Staged",
     "add_constant",
     "add_lazy",
@@ -41,6 +43,7 @@ __all__ = [
     "newest_of",
     "nodes",
     "operator_counts",
+    "read_cache",
     "read_inputs",
     "release",
     "save",
@@ -49,5 +52,6 @@ __all__ = [
     "strip_debug",
     "type_error",
     "validate",
+    "write_cache",
     "write_inputs",
 ]

@@ -6,13 +6,13 @@ from typing import Any
 
 from modelkit import progress
 from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchanged, up_to_date
-from modelkit.errors import UsageError
+from modelkit.errors import CheckFailed, UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
 from modelkit.quantize.auto import auto
 from modelkit.quantize.modes import MODES, Made, dynamic
 from modelkit.quantize.options import WEIGHT_ONLY, Options, checked
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.refusals import nothing, refuse, slow_but_small, slower
+from modelkit.quantize.refusals import nothing, refuse, slow_but_small, slower, too_coarse
 from modelkit.reports import FileFacts, QuantizeReport
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.session import use_custom_ops
@@ -119,16 +119,20 @@ def quantize_file(
 
 
 def _delivered(made: Made, target: Path, terms: Terms, source: Path) -> Delivery:
-    proof = Proof(tolerance=made.tolerance, for_size=not made.gated)
-    return deliver(
-        made.model,
-        target,
-        terms,
-        step=made.step,
-        source=source,
-        proposal=made.check,
-        proof=proof,
-    )
+    try:
+        return deliver(
+            made.model,
+            target,
+            terms,
+            step=made.step,
+            source=source,
+            proposal=made.check,
+            proof=Proof(tolerance=made.tolerance, for_size=not made.gated),
+        )
+    except CheckFailed as error:
+        if made.step not in WEIGHT_ONLY or error.code != "outputs-differ":
+            raise
+        raise too_coarse(error, made.step) from None
 
 
 def _unchanged(before: FileFacts, target: Path, recipe: dict[str, Any]) -> QuantizeReport:

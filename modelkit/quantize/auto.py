@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from modelkit import progress
 from modelkit.errors import CheckFailed
-from modelkit.model import Model, clone, load, save
+from modelkit.model import Model, clone, facts, load, save
 from modelkit.passes import run_passes
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.quantize import data, modes
@@ -24,7 +26,7 @@ from modelkit.quantize.search import fewest
 from modelkit.quantize.static import calibrate, compress, tables_of
 from modelkit.quantize.weights import Packer
 from modelkit.reports import Point
-from modelkit.runtime.bench import interleave, onnx_candidate, ratio
+from modelkit.runtime.bench import TOO_SHORT, interleave, onnx_candidate, ratio
 from modelkit.runtime.compare import TOLERANCES, Tolerance
 from modelkit.runtime.feeds import propose, typical_feeds
 from modelkit.runtime.session import open_session
@@ -35,6 +37,8 @@ _RACED = 6
 _RACE_SECONDS = 0.5
 _ALIKE = 1.05
 _LOOSEST = 5.0
+_SMALLER = 0.9
+_SURELY_SLOWER = 0.98
 
 
 @dataclass
@@ -47,10 +51,14 @@ class Trial:
 
 
 @dataclass
-class _Trials:
+class Trials:
+    """Candidates in the order they were judged, and what they are judged by."""
+
     goal: Goal
     judge: Judge
     folder: Path
+    float_bytes: int
+    short: bool = False  # a run is mostly overhead, so that being slower does not count
     done: list[Trial] = field(default_factory=list)
 
     def take(self, name: str, made: Made, kept: int = 0) -> bool:
@@ -67,8 +75,15 @@ class _Trials:
 
     @property
     def met(self) -> list[Trial]:
-        """Those that meet the goal."""
-        return [trial for trial in self.done if trial.point.meets]
+        """Those that meet the goal and are worth having: clearly smaller, and not slower."""
+        return [trial for trial in self.done if trial.point.meets and self._is_worth(trial)]
+
+    def _is_worth(self, trial: Trial) -> bool:
+        if trial.point.bytes > _SMALLER * self.float_bytes:
+            return False
+        ratio = trial.point.ratio
+        kept = self.short or not trial.made.gated
+        return kept or ratio is None or ratio.high >= _SURELY_SLOWER
 
 
 def auto(model: Model, source: Path, options: Options, seed: int) -> Made:
@@ -86,7 +101,7 @@ def auto(model: Model, source: Path, options: Options, seed: int) -> Made:
     progress.step("running the float model")
     judge.prepare()
     with tempfile.TemporaryDirectory(prefix="modelkit-") as name:
-        trials = _Trials(goal, judge, Path(name))
+        trials = Trials(goal, judge, Path(name), facts(model, source).bytes)
         if found is not None:
             _calibrated(model, options, found, trials)
         else:
@@ -127,7 +142,7 @@ def _judge(source: Path, options: Options, found: data.Data | None, seed: int) -
     return Judge(source, samples, options.labels, options.metric), told
 
 
-def _calibrated(model: Model, options: Options, found: data.Data, trials: _Trials) -> None:
+def _calibrated(model: Model, options: Options, found: data.Data, trials: Trials) -> None:
     """Candidates that need calibration data."""
     recipe = modes.recipe_of(options)
     calibrated = calibrate(model, found.samples, recipe)
@@ -164,18 +179,19 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: _Trial
             fewest(ranking[:-1], partial(attempt, blocks=False))
 
 
-def _race(source: Path, trials: _Trials, seed: int) -> None:
+def _race(source: Path, trials: Trials, seed: int) -> None:
     """Time the candidates that matter beside the float model."""
     progress.step("timing the candidates")
     raced = [*trials.done[:3], *trials.met[-_RACED:]]
     raced = list({id(trial): trial for trial in raced}.values())
     runners = [onnx_candidate(path) for path in (source, *(trial.path for trial in raced))]
     old, *others = interleave(runners, typical_feeds(source, seed=seed), seconds=_RACE_SECONDS)
+    trials.short = float(np.median(old.all_cpu())) < TOO_SHORT
     for trial, times in zip(raced, others, strict=True):
         trial.point = replace(trial.point, ratio=ratio(old, times))
 
 
-def _best(trials: _Trials, source: Path) -> Trial:
+def _best(trials: Trials, source: Path) -> Trial:
     """Of the fastest that meet the goal, or the smallest if none was timed, the closest to float.
 
     Raises:
@@ -197,15 +213,23 @@ def _speed(trial: Trial) -> float:
     return trial.point.ratio.median if trial.point.ratio is not None else 0.0
 
 
-def _missed(trials: _Trials, source: Path) -> CheckFailed:
+def _missed(trials: Trials, source: Path) -> CheckFailed:
     if not trials.done:
         return CheckFailed(
             f"nothing in {safe(str(source))} can be quantized",
             hint="nothing was written",
             code="nothing-quantized",
         )
-    best = max((trial.point for trial in trials.done), key=trials.goal.margin)
-    lines = [f"{each.name}: {figures(each)}" for each in (t.point for t in trials.done)]
+    points = [trial.point for trial in trials.done]
+    lines = [f"{each.name}: {figures(each)}" for each in points]
+    if any(point.meets for point in points):
+        return CheckFailed(
+            f"what meets {trials.goal} is slower than {safe(str(source))}, or hardly smaller",
+            cause="\n".join(lines),
+            hint="nothing was written; a goal that is less strict lets more layers take eight bits",
+            code="goal-not-met",
+        )
+    best = max(points, key=trials.goal.margin)
     return CheckFailed(
         f"no quantization of {safe(str(source))} meets {trials.goal}",
         cause="\n".join(lines),
@@ -220,7 +244,8 @@ def figures(point: Point) -> str:
     parts = [f"{point.sqnr:.1f} dB"]
     parts += [f"{100 * point.agreement:.2f}% agree"] if point.agreement is not None else []
     parts += [f"score falls by {100 * point.drop:.2f}%"] if point.drop is not None else []
-    return ", ".join([*parts, f"{point.bytes / 1e6:.1f} MB"])
+    parts += [f"{point.ratio.median:.2f}x"] if point.ratio is not None else []
+    return ", ".join([*parts, f"{point.bytes / 1e6:.3g} MB"])
 
 
 def _tolerance(goal: Goal) -> Tolerance:

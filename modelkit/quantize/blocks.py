@@ -17,7 +17,7 @@ BITS = (4, 8)
 
 _STARTS = (1.0, 0.94, 0.88, 0.82, 0.76, 0.7)
 _REFINEMENTS = 2
-_AT_ONCE = 1 << 22  # weights rounded in one piece, for memory that does not grow with the layer
+_AT_ONCE = 1 << 21  # weights rounded in one piece, for memory that does not grow with the layer
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Rounded:
     levels: np.ndarray
     scale: np.ndarray
     zero: np.ndarray | None
+
+    def columns(self, which: slice) -> "Rounded":
+        """The same of some columns of the weight."""
+        zero = None if self.zero is None else self.zero[which]
+        return Rounded(self.levels[which], self.scale[which], zero)
 
     def values(self, blocks: Blocks, rows: int) -> np.ndarray:
         """The float32 weight [K, N] that these levels stand for."""

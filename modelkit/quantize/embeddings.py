@@ -48,13 +48,17 @@ def _packed(table: ir.Value, graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
     array, tensor, name = array_of(table), table.const_value, table.name or "table"
     step = max(1, _AT_ONCE // array.shape[1])
     places = [slice(at, at + step) for at in range(0, len(array), step)]
-    scale = np.concatenate([symmetric(array[place], 0)[1] for place in places])
-    release(tensor)
+    scale = np.empty((len(array), 1), np.float32)
+    for place in places:
+        scale[place] = symmetric(array[place], 0)[1]
+        release(tensor)
 
     def values() -> np.ndarray:
         whole = array_of(table) if tensor is None else tensor.numpy()
-        made = np.concatenate([symmetric(whole[place], 0)[0] for place in places])
-        release(tensor)
+        made = np.empty(whole.shape, np.int8)
+        for place in places:
+            made[place] = symmetric(whole[place], 0)[0]
+            release(tensor)
         return made
 
     dims = (int(array.shape[0]), int(array.shape[1]))

@@ -1,8 +1,9 @@
 """Choose levels by what a layer computes, not by its weights alone (GPTQ, arXiv 2210.17323).
 
 The rows of a weight are rounded one after another, and the rows that are still exact take up the
-error of each, as the second moments of the layer's inputs say they can.  Blocks stay where they
-are, so that the kernel needs no permutation.
+error of each, as the second moments of the layer's inputs say they can.  Before that the weight is
+moved to make up for what rounding earlier layers did to those inputs.  Blocks stay where they are,
+so that the kernel needs no permutation.
 """
 
 from dataclasses import dataclass
@@ -17,9 +18,21 @@ _PANEL = 128  # rows whose corrections are gathered before the rest of the weigh
 
 @dataclass(frozen=True)
 class Guided:
-    """A rounding led by ``moments`` [K, K]: the sum of x x^T over the layer's inputs."""
+    """A rounding led by ``moments`` [K, K], the sum of x x^T over the layer's inputs.
+
+    ``drift`` [K, K] is the sum of x (z - x)^T, where z is what x should have been.
+    """
 
     moments: np.ndarray
+    drift: np.ndarray | None = None
+
+    def target(self, weight: np.ndarray) -> np.ndarray:
+        """The float weight whose products come closest to those of ``weight`` with z."""
+        if self.drift is None:
+            return weight
+        damped, _ = _damped(self.moments)
+        moved = weight + np.linalg.solve(damped, self.drift @ weight.astype(np.float64))
+        return np.asarray(moved, np.float32)
 
     def __call__(self, weight: np.ndarray, blocks: Blocks) -> Rounded:
         """The best of three: rows in their order, rows by importance, and the nearest levels.
@@ -27,6 +40,7 @@ class Guided:
         Which one is best depends on the layer, so each is tried and its error of the products
         measured.
         """
+        weight = self.target(weight)
         damped, alive = _damped(self.moments)
         exact = weight.astype(np.float64) * alive[:, None]
         order = np.argsort(-np.diag(damped), kind="stable")

@@ -78,6 +78,8 @@ def weights_only(model: Model, source: Path, options: Options, seed: int) -> Mad
     job = WeightOnly(blocks, led, options.patterns, options.exclude_op)
     result = job.run(model)
     notes = [f"blocks of {blocks.size}, {'' if blocks.symmetric else 'a'}symmetric"]
+    if job.merged:
+        notes.append(f"{job.merged} groups of layers that read one activation merged")
     if job.guided:
         count = found.count if found is not None else 0
         notes.append(f"{job.guided} layers rounded by what they compute on {count} samples")

@@ -98,6 +98,15 @@ def slow_but_small(speed: SpeedVerdict) -> list[str]:
     ]
 
 
+def too_coarse(error: CheckFailed, mode: str) -> CheckFailed:
+    """``error`` with what makes weights in blocks finer."""
+    finer = ["--block-size 16", "--asymmetric", "--exclude REGEX"]
+    if mode == "int4":
+        finer = ["--calib-data FILE", *finer[:2], "--int8-weights"]
+    hint = f"nothing was written; try {', or '.join(finer)}"
+    return CheckFailed(error.message, cause=error.cause, hint=hint, code=error.code)
+
+
 def _loose_pairs(model: Model) -> int:
     """DequantizeLinear of computed values none of whose readers has an integer kernel."""
     fusing = {

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit import progress
-from modelkit.model import Model, const_of, release
+from modelkit.model import Model, clone, const_of, release
 from modelkit.model.walk import graphs
 from modelkit.passes import run_passes
 from modelkit.passes.infer_symbols import infer_symbols
@@ -23,7 +23,8 @@ from modelkit.quantize.blocks import Blocks, Rounded
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.gptq import Guided
 from modelkit.quantize.linears import normalize_linears
-from modelkit.quantize.moments import Stage, moments_of, stages
+from modelkit.quantize.merge import is_decoder, merge_linears
+from modelkit.quantize.moments import Moments, Stage, moments_of, stages
 from modelkit.quantize.nbits import DOMAIN, Nbits, unfit
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.outcome import Outcome
@@ -32,6 +33,7 @@ from modelkit.quantize.weights import is_weight
 from modelkit.runtime import metrics
 
 _OLDEST_OPSET = 11
+_AT_ONCE = 1 << 22
 # Operators with weights that stay as they are, and why.
 _REASONS = {
     "Conv": "weight-only kernels take matrices; static quantization fits convolutions",
@@ -63,6 +65,7 @@ class WeightOnly:
     guided: int = 0
     heads: int = 0
     tables: int = 0
+    merged: int = 0
 
     def run(self, model: Model) -> Model:
         """A copy in which linear layers and tables take fewer bits.
@@ -74,6 +77,8 @@ class WeightOnly:
         copy = prepared(model, _OLDEST_OPSET)
         normalize_linears(copy)
         run_passes(copy, (remove_unused, infer_symbols))
+        if is_decoder(copy):
+            self.merged = merge_linears(copy, lambda node: self._reason(node) is not None).count
         layers, gathers = self._candidates(copy)
         heads = _heads(layers) if len(layers) > 1 and self.blocks.bits < 8 else set()
         self.heads = len(heads)
@@ -110,7 +115,7 @@ class WeightOnly:
                 if not weights or not _is_layer(node):
                     continue
                 self.outcome.candidates += 1
-                reason = self._reason(node, weights)
+                reason = self._reason(node)
                 if reason is not None:
                     self.outcome.skip(node, reason)
                 elif is_onnx(node, "Gather"):
@@ -119,7 +124,8 @@ class WeightOnly:
                     layers.append((node, graph))
         return layers, gathers
 
-    def _reason(self, node: ir.Node, weights: Sequence[ir.Value | None]) -> str | None:
+    def _reason(self, node: ir.Node) -> str | None:
+        weights = [value for value in node.inputs if is_weight(value)]
         name = node.name or ""
         if node.op_type in self.exclude_op or any(p.search(name) for p in self.exclude):
             return "excluded by option"
@@ -145,25 +151,27 @@ class WeightOnly:
         A stage sees what the stages before it made of the inputs, and so makes up for them.
         """
         assert self.samples is not None
+        origin = clone(model)
         for stage in stages(model.graph, layers):
             progress.step(f"rounding layers {stage.first + 1} to {stage.last + 1} of {stage.total}")
-            found = moments_of(model, stage, self.samples)
+            found = moments_of(model, origin, stage, self.samples)
             self._round(model.graph, stage, found, nbits)
 
     def _round(
-        self, graph: ir.Graph, stage: Stage, moments: dict[str, np.ndarray], nbits: Nbits
+        self, graph: ir.Graph, stage: Stage, moments: dict[str, Moments], nbits: Nbits
     ) -> None:
         for node in stage.layers:
             x, weight = node.inputs[0], node.inputs[1]
             assert x is not None
             assert weight is not None
-            lead, name = Guided(moments[x.name or ""]), node.name or node.outputs[0].name or ""
+            seen = moments[x.name or ""]
+            lead, name = Guided(seen.own, seen.drift), node.name or node.outputs[0].name or ""
 
             def rounding(
                 array: np.ndarray, blocks: Blocks, lead: Guided = lead, name: str = name
             ) -> Rounded:
                 found = lead(array, blocks)
-                wrong = lead.error(array, found.values(blocks, len(array)))
+                wrong = lead.error(lead.target(array), found.values(blocks, len(array)))
                 self.noise[name] = min(metrics.sqnr(lead.signal(array), wrong), 999.0)
                 return found
 
@@ -173,8 +181,14 @@ class WeightOnly:
             self.guided += 1
 
     def _seen(self, name: str, weight: np.ndarray, found: Rounded, blocks: Blocks) -> None:
-        energies = metrics.energies(weight, found.values(blocks, len(weight)))
-        self.noise.setdefault(name, min(metrics.sqnr(*energies), 999.0))
+        signal = wrong = 0.0
+        step = max(1, _AT_ONCE // len(weight))
+        for start in range(0, weight.shape[1], step):
+            columns = slice(start, start + step)
+            values = found.columns(columns).values(blocks, len(weight))
+            more = metrics.energies(weight[:, columns], values)
+            signal, wrong = signal + more[0], wrong + more[1]
+        self.noise.setdefault(name, min(metrics.sqnr(signal, wrong), 999.0))
 
 
 def _is_layer(node: ir.Node) -> bool:
@@ -190,11 +204,12 @@ def _finite(value: ir.Value | None) -> bool:
     array = const_of(value)
     assert array is not None
     assert value is not None
-    rows = array.reshape(-1) if array.flags.c_contiguous else array.T.reshape(-1)
-    step = 1 << 22
-    found = all(np.isfinite(rows[at : at + step]).all() for at in range(0, rows.size, step))
-    release(value.const_value)
-    return bool(found)
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.T.reshape(-1)
+    for start in range(0, flat.size, _AT_ONCE):
+        if not np.isfinite(flat[start : start + _AT_ONCE]).all():
+            return False
+        release(value.const_value)
+    return True
 
 
 def _heads(layers: Sequence[tuple[ir.Node, ir.Graph]]) -> set[ir.Node]:

@@ -1,9 +1,13 @@
-"""Runs whose inputs and outputs stay where the provider works."""
+"""Runs whose inputs and outputs stay where the provider works.
+
+A cache that a model updates in place (``model.SharedCache``) is bound once, as input and output.
+"""
 
 import numpy as np
 import onnxruntime as ort
 
 from modelkit.errors import UsageError
+from modelkit.model import SharedCache, read_cache
 from modelkit.runtime.providers import Provider
 from modelkit.runtime.session import Feeds, Run, Session
 from modelkit.safe import safe
@@ -17,14 +21,14 @@ def bound(session: Session, provider: Provider) -> Run:
     raw = session.raw
     device = _DEVICES.get(provider.name, "cpu")
     binding = raw.io_binding()
-    held: list[object] = []
+    held: dict[str, ort.OrtValue] = {}
     last: Feeds | None = None
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         nonlocal last
         if feeds is not last:
             session.check(feeds)
-            _bind(session, binding, device, feeds, held)
+            _bind(session, binding, device, feeds, held, shared_cache(session))
             last = feeds
         raw.run_with_iobinding(binding)
         binding.synchronize_outputs()
@@ -33,20 +37,67 @@ def bound(session: Session, provider: Provider) -> Run:
     return run
 
 
+def bound_values(session: Session, cache: SharedCache) -> Run:
+    """A run on the CPU whose cache is updated in place, and that gives its outputs back."""
+    raw, binding = session.raw, session.raw.io_binding()
+    held: dict[str, ort.OrtValue] = {}
+
+    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+        _bind(session, binding, "cpu", feeds, held, cache)
+        raw.run_with_iobinding(binding)
+        names = [port.name for port in session.outputs]
+        return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
+
+    return run
+
+
+def shared_cache(session: Session) -> SharedCache | None:
+    """The cache that the model in ``session`` updates in place, if it says so and has its ends."""
+    found = read_cache(session.raw.get_modelmeta().custom_metadata_map)
+    if found is None:
+        return None
+    inputs = {port.name for port in session.inputs}
+    outputs = {port.name for port in session.outputs}
+    wanted = {found.mask, found.tokens, *found.presents.values()}
+    return found if wanted <= inputs and set(found.presents) <= outputs else None
+
+
+def roomy(feeds: Feeds, cache: SharedCache) -> Feeds:
+    """``feeds`` whose buffers have places for the tokens that come; the others are as they were."""
+    total = feeds[cache.mask].shape[1]
+    found = dict(feeds)
+    for name in cache.presents.values():
+        array = feeds[name]
+        if array.shape[2] < total:
+            places = [
+                (0, total - length if axis == 2 else 0) for axis, length in enumerate(array.shape)
+            ]
+            found[name] = np.pad(array, places)
+    return found
+
+
 def _bind(
-    session: Session, binding: "ort.IOBinding", device: str, feeds: Feeds, held: list[object]
+    session: Session,
+    binding: "ort.IOBinding",
+    device: str,
+    feeds: Feeds,
+    held: "dict[str, ort.OrtValue]",
+    cache: SharedCache | None,
 ) -> None:
     binding.clear_binding_inputs()
     binding.clear_binding_outputs()
     held.clear()
-    for name, array in feeds.items():
+    for name, array in (roomy(feeds, cache) if cache is not None else feeds).items():
         if array.dtype.kind in "OUS":
             raise UsageError(
                 f"input '{safe(name)}' is text, which ONNX Runtime cannot bind",
                 hint="leave --io-binding out",
             )
         value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
-        held.append(value)  # the binding does not keep it alive
+        held[name] = value  # the binding does not keep it alive
         binding.bind_ortvalue_input(name, value)
     for port in session.outputs:
-        binding.bind_output(port.name, device)
+        if cache is not None and port.name in cache.presents:
+            binding.bind_ortvalue_output(port.name, held[cache.presents[port.name]])
+        else:
+            binding.bind_output(port.name, device)

@@ -4,6 +4,7 @@ VERBS: dict[str, str] = {
     "convert": "modelkit.convert:convert_file",
     "formats": "modelkit.convert.frameworks:list_formats",
     "optimize": "modelkit.optimize:optimize_file",
+    "share-cache": "modelkit.optimize.sharing:share_cache_file",
     "rewrites": "modelkit.optimize:list_rewrites",
     "fp16": "modelkit.precision:fp16_file",
     "quantize": "modelkit.quantize:quantize_file",

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx_ir import Graph, Model
 
 from modelkit.cli.page import page
 from modelkit.errors import CheckFailed, UsageError
 from modelkit.quantize import quantize_file
+from modelkit.quantize.auto import Trial, Trials
+from modelkit.quantize.goal import Goal, Judge
+from modelkit.quantize.modes import Made
+from modelkit.quantize.outcome import Outcome
+from modelkit.reports import Interval, Point
 from tests.harness import floats
 from tests.models import model_file
 
@@ -163,3 +169,21 @@ def test_an_lstm_is_tried_with_one_scale_for_all_gates_too(tmp_path: Path) -> No
     assert set(named) == {"static", "static, LSTM per tensor", "dynamic"}
     assert named["static, LSTM per tensor"].bytes < named["static"].bytes
     assert next(point for point in report.points if point.chosen).meets
+
+
+def test_what_is_slower_than_float_or_hardly_smaller_is_not_chosen(tmp_path: Path) -> None:
+    def trial(name: str, size: int, ratio: Interval | None, *, gated: bool = True) -> Trial:
+        point = Point(name, 30.0, None, None, size, 0, ratio, meets=True)
+        made = Made(Model(Graph([], [], nodes=[]), ir_version=8), Outcome(), gated=gated)
+        return Trial(point, made, tmp_path)
+
+    judge = Judge(tmp_path, lambda: iter([]))
+    trials = Trials(Goal("min_sqnr", 30.0), judge, tmp_path, 100)
+    slow = Interval(0.8, 0.7, 0.9)
+    trials.done = [
+        trial("large", 95, None),
+        trial("slow", 30, slow),
+        trial("slow but asked for by size", 30, slow, gated=False),
+        trial("fine", 30, Interval(0.99, 0.9, 1.1)),
+    ]
+    assert [each.point.name for each in trials.met] == ["slow but asked for by size", "fine"]

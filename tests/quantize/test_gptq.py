@@ -53,3 +53,14 @@ def test_inputs_that_are_always_zero_or_fewer_than_channels_do_no_harm() -> None
     assert noise < products_noise(x, weight, nearest(weight, blocks).values(blocks, 128))
     nothing = Guided(np.zeros((128, 128)))(weight, blocks)
     assert np.isfinite(nothing.scale).all()
+
+
+def test_the_weight_moves_to_make_up_for_inputs_that_are_off() -> None:
+    weight = np.random.default_rng(1).standard_normal((64, 16)).astype(np.float32)
+    right = correlated(900, 64)
+    off = right + 0.2 * np.random.default_rng(2).standard_normal(right.shape) * right.std(0)
+    noise = []
+    for drift in (None, off.T @ (right - off)):
+        values = Guided(off.T @ off, drift)(weight, Blocks(8, 32)).values(Blocks(8, 32), 64)
+        noise.append(float(((off @ values - right @ weight) ** 2).sum()))
+    assert noise[1] < 0.8 * noise[0]

@@ -37,14 +37,26 @@ def test_the_moments_are_those_of_all_rows_of_all_samples() -> None:
     found = stages(model.graph, linears(model))
     random = np.random.default_rng(0)
     rows = [random.standard_normal((n, 32)).astype(np.float32) for n in (1, 7, 0)]
-    [x] = moments_of(model, found[0], lambda: iter({"x": r} for r in rows)).values()
+    origin = model.clone()
+    a, b = (array(model, name) for name in "ab")
     whole = np.concatenate(rows)
-    np.testing.assert_allclose(x, whole.T @ whole, rtol=1e-4, atol=1e-4)
-    [t] = moments_of(model, found[1], lambda: iter({"x": r} for r in rows)).values()
-    a, b = (model.graph.initializers[name].const_value.numpy() for name in "ab")  # type: ignore[union-attr]
-    made = np.maximum((whole @ a) * (whole @ b), 0)
-    np.testing.assert_allclose(t, made.T @ made, rtol=1e-3, atol=1)
+    [x] = moments_of(model, origin, found[0], lambda: iter({"x": r} for r in rows)).values()
+    np.testing.assert_allclose(x.own, whole.T @ whole, rtol=1e-4, atol=1e-4)
+    assert x.drift is None
+    weight = model.graph.initializers["a"]
+    weight.const_value = ir.tensor(a * np.float32(0.9), name="a")
+    [t] = moments_of(model, origin, found[1], lambda: iter({"x": r} for r in rows)).values()
+    before, now = (np.maximum((whole @ (a * f)) * (whole @ b), 0) for f in (1, 0.9))
+    np.testing.assert_allclose(t.own, now.T @ now, rtol=1e-3, atol=1)
+    assert t.drift is not None
+    np.testing.assert_allclose(t.drift, now.T @ (before - now), rtol=1e-2, atol=1)
     assert [value.name for value in model.graph.outputs] == ["y"]
+
+
+def array(model: ir.Model, name: str) -> np.ndarray:
+    tensor = model.graph.initializers[name].const_value
+    assert tensor is not None
+    return tensor.numpy()
 
 
 def test_infinity_is_named() -> None:
@@ -52,4 +64,4 @@ def test_infinity_is_named() -> None:
     first = stages(model.graph, linears(model))[0]
     wrong = np.full((1, 32), np.inf, np.float32)
     with pytest.raises(CheckFailed, match="'x' holds NaN or infinity"):
-        moments_of(model, first, lambda: iter([{"x": wrong}]))
+        moments_of(model, model, first, lambda: iter([{"x": wrong}]))

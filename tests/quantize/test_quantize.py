@@ -153,3 +153,15 @@ def test_weights_alone_are_kept_for_their_size(tmp_path: Path, mode: str, ending
     again = quantize_file(str(path), mode=mode)
     assert again.up_to_date
     assert again.verification.step == mode
+
+
+def test_four_bits_that_are_too_coarse_say_what_is_finer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modelkit.runtime.compare import TOLERANCES, Tolerance
+
+    monkeypatch.setitem(TOLERANCES, "int4", Tolerance("sqnr", 60, 1.0))
+    with pytest.raises(CheckFailed, match="does not compute") as error:
+        quantize_file(str(path), mode="int4", measure=False)
+    assert "--calib-data" in (error.value.hint or "")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["m.onnx"]

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -5,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from modelkit.model import save
+from modelkit.model import load, save
 from modelkit.quantize.blocks import Blocks
 from modelkit.quantize.weight_only import WeightOnly
 from modelkit.runtime import metrics
-from tests.models import Feeds, run
+from tests.models import Feeds, model_file, run
 from tests.quantize.graphs import model_of
 
 MLP = """(float[n, 64] x) => (float[n, 40] y)
@@ -112,3 +113,25 @@ def test_other_floats_are_widened_around_the_layer(tmp_path: Path, kind: str) ->
     assert bits(result) == [8]
     x = floats(5, 64).astype(np.float16 if kind == "float16" else np.float64)
     assert decibels(model, result, tmp_path, {"x": x}) > 36
+
+
+def test_a_deep_model_is_written_layer_by_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"w{at}" for at in range(16)]
+    body = " ".join(
+        f"{'y' if at == 15 else f'x{at + 1}'} = MatMul({'x' if at == 0 else f'x{at}'}, {w})"
+        for at, w in enumerate(names)
+    )
+    text = f"""<ir_version: 8, opset_import: ["": 17]> g (float[n, 512] x) => (float[n, 512] y)
+    <{", ".join(f"float[512, 512] {w}" for w in names)}> {{ {body} }}"""
+    model = load(model_file(tmp_path / "m.onnx", text))
+    monkeypatch.setattr("modelkit.quantize.blocks._AT_ONCE", 1 << 16)
+    monkeypatch.setattr("modelkit.quantize.weight_only._AT_ONCE", 1 << 16)
+    tracemalloc.start()
+    job = WeightOnly(Blocks(4, 32))
+    save(job.run(model), tmp_path / "q.onnx")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert job.outcome.quantized == 16
+    assert peak < 0.25 * 16 * 4 * 512**2

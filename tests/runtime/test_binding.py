@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from modelkit.errors import UsageError
-from modelkit.runtime.binding import bound
+from modelkit.model import SharedCache, load, save, write_cache
+from modelkit.optimize.shared_cache import share_cache
+from modelkit.runtime.bench import onnx_candidate
+from modelkit.runtime.binding import bound, bound_values, roomy, shared_cache
 from modelkit.runtime.providers import CPU
 from modelkit.runtime.session import open_session
 from tests.models import linear_text, model_file
+from tests.optimize.decoder import decoder, feeds
 
 
 def test_runs_on_new_inputs_and_checks_them(tmp_path: Path) -> None:
@@ -27,3 +31,33 @@ def test_texts_cannot_be_bound(tmp_path: Path) -> None:
         run = bound(session, CPU)
         with pytest.raises(UsageError, match="'x' is text"):
             run({"x": np.array(["a", "b"], object)})
+
+
+def cached(tmp_path: Path) -> Path:
+    model = load(decoder(tmp_path))
+    shared, _ = share_cache(model)
+    return save(shared, tmp_path / "shared.onnx")
+
+
+def test_a_shared_cache_is_bound_once_and_given_room(tmp_path: Path) -> None:
+    path = cached(tmp_path)
+    given = feeds(1, 1, 6)
+    with open_session(path) as session:
+        cache = shared_cache(session)
+        assert cache is not None
+        assert roomy(given, cache)["past_key_0"].shape[2] == 7
+        assert roomy(given, cache)["ids"] is given["ids"]
+        actual = bound_values(session, cache)(given)
+        expected = session.run(given)
+        for name, value in expected.items():
+            np.testing.assert_allclose(actual[name], value, rtol=1e-4, atol=1e-5)
+        assert bound(session, CPU)(given) == {}
+    with onnx_candidate(path).open() as run:
+        assert run(given) == {}
+
+
+def test_metadata_that_names_what_is_not_there_is_no_cache(tmp_path: Path) -> None:
+    model = load(model_file(tmp_path / "m.onnx", linear_text(8, 3)))
+    write_cache(model, SharedCache({"y": "past"}, "mask", "ids"))
+    with open_session(save(model, tmp_path / "n.onnx")) as session:
+        assert shared_cache(session) is None

@@ -18,4 +18,6 @@ def test_every_verb_is_a_function_with_a_report(verb: str) -> None:
 
 def test_every_command_has_a_verb_but_the_server() -> None:
     """Some are options: ``bench --merge``, ``inspect A B``, ``optimize --list``, ``convert --list``."""
-    assert set(VERBS) - {"merge", "diff", "rewrites", "formats"} == set(COMMANDS) - {"view"}
+    assert set(VERBS) - {"merge", "diff", "rewrites", "formats", "share-cache"} == set(COMMANDS) - {
+        "view"
+    }

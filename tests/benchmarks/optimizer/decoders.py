@@ -9,7 +9,7 @@ import transformers
 from tests.benchmarks.optimizer.recipes import VOCABULARY, Call, Input, Recipe, perturbed
 
 
-def _step(model: Any, ids: torch.Tensor, mask: torch.Tensor, *past: torch.Tensor) -> Any:
+def step(model: Any, ids: torch.Tensor, mask: torch.Tensor, *past: torch.Tensor) -> Any:
     cache = transformers.DynamicCache(zip(past[0::2], past[1::2], strict=True))
     found = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
     present = [part for layer in cache.layers for part in (layer.keys, layer.values)]
@@ -21,7 +21,7 @@ def gpt2(full: bool) -> torch.nn.Module:
     config = transformers.GPT2Config(
         n_layer=12 if full else 3, vocab_size=50257 if full else VOCABULARY
     )
-    return Call(perturbed(transformers.GPT2LMHeadModel(config)), _step)
+    return Call(perturbed(transformers.GPT2LMHeadModel(config)), step)
 
 
 def llama(full: bool) -> torch.nn.Module:
@@ -34,7 +34,7 @@ def llama(full: bool) -> torch.nn.Module:
         num_key_value_heads=4,
         vocab_size=VOCABULARY,
     )
-    return Call(perturbed(transformers.LlamaForCausalLM(config)), _step)
+    return Call(perturbed(transformers.LlamaForCausalLM(config)), step)
 
 
 def qwen3(full: bool) -> torch.nn.Module:
@@ -49,12 +49,10 @@ def qwen3(full: bool) -> torch.nn.Module:
         vocab_size=VOCABULARY,
         max_window_layers=12,
     )
-    return Call(perturbed(transformers.Qwen3ForCausalLM(config)), _step)
+    return Call(perturbed(transformers.Qwen3ForCausalLM(config)), step)
 
 
-def _decoder(
-    name: str, build: Callable[[bool], Any], layers: int, heads: int, width: int
-) -> Recipe:
+def decoder(name: str, build: Callable[[bool], Any], layers: int, heads: int, width: int) -> Recipe:
     past = [
         Input(f"past.{layer}.{part}", ("batch", heads, "past", width))
         for layer in range(layers)
@@ -77,7 +75,7 @@ def _sizes(batch: int, tokens: int, past: int) -> dict[str, int]:
 def recipes(full: bool) -> tuple[Recipe, ...]:
     """Their inputs grow with their depth."""
     return (
-        _decoder("gpt2", gpt2, 12 if full else 3, 12, 64),
-        _decoder("llama", llama, 8 if full else 2, 4, 64),
-        _decoder("qwen3", qwen3, 12 if full else 3, 8, 128),
+        decoder("gpt2", gpt2, 12 if full else 3, 12, 64),
+        decoder("llama", llama, 8 if full else 2, 4, 64),
+        decoder("qwen3", qwen3, 12 if full else 3, 8, 128),
     )

@@ -112,7 +112,13 @@ CONTENDERS = (
 
 def _preprocessed(folder: Path, output: Path) -> Path:
     path = output.with_suffix(".pre.onnx")
-    quant_pre_process(str(folder / "model.onnx"), str(path))
+    source = str(folder / "model.onnx")
+    try:
+        quant_pre_process(source, str(path))
+    except Exception as error:  # it raises no other kind
+        if "symbolic shape" not in str(error):
+            raise
+        quant_pre_process(source, str(path), skip_symbolic_shape=True)
     return path
 
 
