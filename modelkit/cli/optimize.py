@@ -8,6 +8,7 @@ import typer
 from modelkit.cli import options
 from modelkit.cli.execute import execute
 from modelkit.cli.groups import Manner, Writing
+from modelkit.errors import UsageError
 
 
 class Level(StrEnum):
@@ -61,6 +62,12 @@ def optimize(
         bool,
         typer.Option("--shared-cache", help="Decoder: write into the caches given (only this)"),
     ] = False,
+    cache_type: Annotated[
+        str, typer.Option(help="With --shared-cache: float32 or int8")
+    ] = "float32",
+    calib_data: Annotated[
+        str | None, typer.Option(help="Real inputs that the scales of an int8 cache come from")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the outputs after each rewrite (slow)")
     ] = False,
@@ -74,9 +81,18 @@ def optimize(
     Example: modelkit optimize model.onnx --level all -o model.opt.onnx
     """
     if shared_cache:
-        given = {"source": source, "output": output, **writing.arguments(), "measure": measure}
+        given = {
+            "source": source,
+            "output": output,
+            "cache_type": cache_type,
+            "calib_data": calib_data,
+            **writing.arguments(),
+            "measure": measure,
+        }
         execute("share-cache", given, manner)
         return
+    if cache_type != "float32" or calib_data is not None:
+        raise UsageError("--cache-type and --calib-data are for --shared-cache", hint="add it")
     arguments = {
         "source": source,
         "output": output,

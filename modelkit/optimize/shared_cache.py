@@ -7,7 +7,7 @@ outputs, and the filled places, are up to rounding what they were.  Bound to the
 is copied; left unbound, the runtime copies the buffer and computes the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -25,8 +25,12 @@ _PAST = (4, 5)
 _PLAIN = {"is_causal": 0, "softcap": 0.0, "qk_matmul_output_mode": 0}
 
 
-def share_cache(model: Model) -> tuple[Model, SharedCache]:
+def share_cache(
+    model: Model, scales: Mapping[str, Sequence[float]] | None = None
+) -> tuple[Model, SharedCache]:
     """A copy of ``model`` whose caches are buffers; it must hold Attention with a past.
+
+    With ``scales``, those of the channels [heads * width] of each past, caches are kept in int8.
 
     Raises:
         Unsupported: it has no such Attention, one of a form that GroupQueryAttention does not know,
@@ -46,12 +50,15 @@ def share_cache(model: Model) -> tuple[Model, SharedCache]:
     for name in {past for past, _ in pairs}:
         _let_shapes_see(copy.graph, name, filled, maker)
     for node in nodes:
-        maker.replace(node, mask)
-    _lengthen(copy, pairs)
+        maker.replace(node, scales or {})
+    _retype(copy, pairs, ir.DataType.INT8 if scales else ir.DataType.FLOAT)
     copy.graph.opset_imports.setdefault("com.microsoft", 1)
     copy.graph.sort()
     cache = SharedCache(
-        {present: past for past, present in pairs}, mask.name or "", tokens.name or ""
+        {present: past for past, present in pairs},
+        mask.name or "",
+        tokens.name or "",
+        {past: tuple(scales[past]) for past, _ in pairs} if scales else {},
     )
     write_cache(copy, cache)
     return copy, cache
@@ -139,10 +146,10 @@ class _Maker:
         self._seqlens = (self.make("Expand", [narrow, batch]), whole)
         return self.make("Sub", [total, self.make("Shape", [tokens], start=1, end=2)])
 
-    def replace(self, node: ir.Node, mask: ir.Value) -> None:
+    def replace(self, node: ir.Node, scales: Mapping[str, Sequence[float]]) -> None:
         """Put GroupQueryAttention in the place of ``node``."""
         assert self._seqlens is not None
-        attributes: dict[str, int | float] = {
+        attributes: dict[str, int | float | str] = {
             "num_heads": node.attributes.get_int("q_num_heads", 0),
             "kv_num_heads": node.attributes.get_int("kv_num_heads", 0),
         }
@@ -152,6 +159,10 @@ class _Maker:
         query, key, value, bias = node.inputs[:4]
         past = [node.inputs[at] for at in _PAST]
         inputs = [query, key, value, *past, *self._seqlens, None, None, None, bias]
+        if scales:
+            attributes |= {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL"}
+            attributes["kv_cache_bit_width"] = 8
+            inputs += [None, *(self._scales(value, scales) for value in past)]
         made = ir.node(
             "GroupQueryAttention", inputs, attributes, domain="com.microsoft", num_outputs=3
         )
@@ -163,6 +174,13 @@ class _Maker:
             old.replace_all_uses_with(new, replace_graph_outputs=True)
             old.name, new.name = fresh_name(self._graph, f"{name}_before"), name
         self._graph.remove(node, safe=True)
+
+    def _scales(self, past: ir.Value | None, scales: Mapping[str, Sequence[float]]) -> ir.Value:
+        assert past is not None
+        assert past.shape is not None
+        dims = (1, past.shape[1], 1, past.shape[3])
+        array = np.array(scales[past.name or ""], np.float32).reshape(dims)  # type: ignore[arg-type]
+        return add_constant(self._graph, f"{past.name}_scale", array)
 
 
 def _let_shapes_see(graph: ir.Graph, name: str, filled: ir.Value, maker: _Maker) -> None:
@@ -193,7 +211,7 @@ def _let_shapes_see(graph: ir.Graph, name: str, filled: ir.Value, maker: _Maker)
         graph.remove(user, safe=True)
 
 
-def _lengthen(model: Model, pairs: Sequence[tuple[str, str]]) -> None:
+def _retype(model: Model, pairs: Sequence[tuple[str, str]], kind: ir.DataType) -> None:
     """The length of a buffer is an axis of its own, the same on its way in and out."""
     ends = {value.name: value for value in (*model.graph.inputs, *model.graph.outputs)}
     for pair in pairs:
@@ -203,3 +221,4 @@ def _lengthen(model: Model, pairs: Sequence[tuple[str, str]]) -> None:
             dims: list[int | ir.SymbolicDim] = list(shape)
             dims[2] = ir.SymbolicDim("places")
             ends[name].shape = ir.Shape(dims)
+            ends[name].type = ir.TensorType(kind)

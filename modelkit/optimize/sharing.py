@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 
 from modelkit import progress
-from modelkit.deliver import Proof, Terms, deliver
+from modelkit.deliver import Delivery, Proof, Terms, deliver
 from modelkit.errors import CheckFailed
 from modelkit.model import (
     Model,
@@ -26,18 +25,20 @@ from modelkit.model import (
     write_inputs,
 )
 from modelkit.optimize.shared_cache import share_cache
+from modelkit.optimize.sharing_trials import Job, check_type
 from modelkit.reports import Change, OptimizeReport, SpeedVerdict
 from modelkit.runtime.bench import gate
-from modelkit.runtime.binding import bound_values
+from modelkit.runtime.binding import bound_values, to_float
 from modelkit.runtime.compare import TOLERANCES, Tolerance, judge
-from modelkit.runtime.feeds import Proposal, propose
-from modelkit.runtime.session import Feeds, open_session, use_custom_ops
+from modelkit.runtime.feeds import Proposal
+from modelkit.runtime.session import Feeds, Run, open_session, use_custom_ops
 from modelkit.safe import safe
 
-_CASES = ((1, 1, 60), (3, 1, 17), (1, 5, 11), (1, 6, 0), (3, 4, 0))
-"""Batch, new tokens, filled places; more tokens than one on a filled cache want batch 1."""
 _ROUNDED = Tolerance("sqnr", 30, 0.97)
 """For quantized decoders: where values are rounded again, the smallest difference flips some."""
+_INT8 = Tolerance("sqnr", 20, 0.5)
+"""For caches in int8.  The last bit of new entries may differ; their values are held to the same
+decibels in :func:`_check_bound`."""
 _TIMED = (1, 1, 511)
 _SPARE = 7  # places beyond those needed, which hold what must not be read
 _NOTE = (
@@ -56,14 +57,21 @@ def share_cache_file(
     seed: int = 0,
     dry_run: bool = False,
     custom_ops: Sequence[str] = (),
+    cache_type: str = "float32",
+    calib_data: str | None = None,
 ) -> OptimizeReport:
     """Write the decoder at ``source`` with shared caches to ``output``, or ``<stem>.cache.onnx``.
 
+    With ``cache_type`` "int8" they are kept in int8, on scales found by running the source on
+    ``calib_data``, or on generated tokens.
+
     Raises:
+        UsageError: no such type.
         Unsupported: it has no cache that can be shared; the text says why.
         CheckFailed: the outputs differ, or a step is slower; nothing was written.
     """
     use_custom_ops(custom_ops)
+    check_type(cache_type, calib_data)
     path = Path(source)
     target = Path(output) if output else path.parent / f"{path.stem}.cache.onnx"
     progress.step("reading")
@@ -72,33 +80,18 @@ def share_cache_file(
         check_target(target, force=force)
     progress.step("rewriting")
     model, cache = share_cache(origin)
+    job, notes = Job(path, origin, cache, seed), [_NOTE]
+    if cache_type == "int8":
+        scales, note = job.scales(calib_data)
+        model, cache = share_cache(origin, scales)
+        job, notes = Job(path, origin, cache, seed), [*notes, note]
     _rename_places(model, cache)
     strip_debug(model)
     layers = len(cache.presents) // 2
-    add_step(model, "optimize", {"shared_cache": True}, sha256(path), [f"{layers} caches shared"])
-    tolerance = _ROUNDED if _is_quantized(origin) else TOLERANCES["optimize"]
+    recipe = {"shared_cache": True, "cache_type": cache_type}
+    add_step(model, "optimize", recipe, sha256(path), [f"{layers} caches shared"])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
-    proposal, speed = None, SpeedVerdict(None, True, "--no-measure was given")
-    with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
-        staged = save(model, Path(folder) / "shared.onnx") if verify or measure else path
-        if verify:
-            proposal = _proposal(path, origin, cache, seed)
-            _check_bound(path, staged, cache, proposal, tolerance)
-        if measure:
-            progress.step("speed gate")
-            speed = gate(path, staged, _proposal(path, origin, cache, seed, (_TIMED,)).trials[0][0])
-            if not speed.kept:
-                raise _slower(path, speed)
-    delivery = deliver(
-        model,
-        target,
-        terms,
-        step="optimize",
-        source=path,
-        gated=False,
-        proposal=proposal,
-        proof=Proof(tolerance=tolerance),
-    )
+    delivery, speed = _delivered(model, target, terms, job)
     return OptimizeReport(
         source=facts(origin, path),
         result=delivery.result,
@@ -110,9 +103,40 @@ def share_cache_file(
         operators_after=operator_counts(model),
         verification=delivery.verification,
         speed=speed,
-        notes=(_NOTE,),
+        notes=tuple(notes),
         written=delivery.written,
     )
+
+
+def _delivered(model: Model, target: Path, terms: Terms, job: Job) -> tuple[Delivery, SpeedVerdict]:
+    """Prove it in place and as any other result, race it, and write it."""
+    speed = SpeedVerdict(None, True, "--no-measure was given")
+    tolerance = _ROUNDED if _is_quantized(job.model) else TOLERANCES["optimize"]
+    if job.cache.scales:
+        tolerance = _INT8
+    with tempfile.TemporaryDirectory(prefix="modelkit-") as folder, job.reference() as reference:
+        proposal = job.proposal(reference.source) if terms.verify else None
+        if terms.verify or terms.measure:
+            staged = save(model, Path(folder) / "shared.onnx")
+        if proposal is not None:
+            _check_bound(reference, staged, job.cache, proposal, tolerance)
+        if terms.measure:
+            progress.step("speed gate")
+            feeds = job.proposal(reference.source, (_TIMED,), typed=False).trials[0][0]
+            speed = gate(job.path, staged, feeds)
+            if not speed.kept:
+                raise _slower(job.path, speed)
+        delivery = deliver(
+            model,
+            target,
+            terms,
+            step="optimize",
+            reference=reference,
+            untimed="it was raced in place",
+            proposal=proposal,
+            proof=Proof(tolerance=tolerance),
+        )
+    return delivery, speed
 
 
 def _is_quantized(model: Model) -> bool:
@@ -136,56 +160,16 @@ def _rename_places(model: Model, cache: SharedCache) -> None:
         )
 
 
-def _proposal(
-    path: Path,
-    model: Model,
-    cache: SharedCache,
-    seed: int,
-    cases: Sequence[tuple[int, int, int]] = _CASES,
-) -> Proposal:
-    """Steps of decoding and prompts, with the lengths of ``cases``; one of them padded in front.
-
-    Raises:
-        CheckFailed: the source runs on none.
-    """
-    ports = {value.name: value for value in model.graph.inputs}
-    past = ports[next(iter(cache.presents.values()))]
-    trials: list[tuple[Feeds, int]] = []
-    with open_session(path, optimize=False) as session:
-        for number, (batch, tokens, filled) in enumerate(cases):
-            lengths = {
-                _axis(ports[cache.mask], 0): batch,
-                _axis(past, 0): batch,
-                _axis(past, 2): filled,
-                _axis(ports[cache.tokens], 1): tokens,
-                _axis(ports[cache.mask], 1): tokens + filled,
-            }
-            dims = {name: length for name, length in lengths.items() if name is not None}
-            found = propose(model, session.run, dims=dims, seed=seed + number, count=1)
-            feeds = found.trials[0][0]
-            if batch > 1 and tokens == 1:
-                feeds[cache.mask] = feeds[cache.mask].copy()
-                feeds[cache.mask][-1, :3] = 0
-            trials.append((feeds, seed + number))
-    return Proposal(tuple(trials), found.source)
-
-
-def _axis(value: ir.Value, axis: int) -> str | None:
-    assert value.shape is not None
-    dim = value.shape[axis]
-    return dim.value if isinstance(dim, ir.SymbolicDim) else None
-
-
 def _check_bound(
-    source: Path, result: Path, cache: SharedCache, proposal: Proposal, tolerance: Tolerance
+    before: Run, result: Path, cache: SharedCache, proposal: Proposal, tolerance: Tolerance
 ) -> None:
-    """Compare with ``source`` where past and present are one memory, larger than is needed.
+    """Compare with the source where past and present are one memory, larger than is needed.
 
     Raises:
         CheckFailed: they differ.
     """
     progress.step("verification in place")
-    with open_session(source, optimize=False) as before, open_session(result) as after:
+    with open_session(result) as after:
         run = bound_values(after, cache)
         pairs = []
         for feeds, _ in proposal.trials:
@@ -194,12 +178,12 @@ def _check_bound(
             for name in cache.presents.values():
                 free = total + _SPARE - feeds[name].shape[2]
                 wide[name] = np.pad(
-                    feeds[name], [(0, 0), (0, 0), (0, free), (0, 0)], constant_values=1e3
+                    feeds[name], [(0, 0), (0, 0), (0, free), (0, 0)], constant_values=99
                 )
             actual = run(wide)
             for name in cache.presents:
                 actual[name] = actual[name][:, :, :total]
-            pairs.append((before.run(feeds), actual))
+            pairs.append((_values(before(feeds), cache), _values(actual, cache)))
     errors = judge(pairs, tolerance)
     worst = next((error for error in errors if not error.passed), None)
     if worst is not None:
@@ -210,6 +194,15 @@ def _check_bound(
             hint="nothing was written",
             code="outputs-differ",
         )
+
+
+def _values(outputs: Feeds, cache: SharedCache) -> Feeds:
+    """What caches in int8 stand for."""
+    found = dict(outputs)
+    for present, past in cache.presents.items():
+        if past in cache.scales:
+            found[present] = to_float(outputs[present], cache.scales[past])
+    return found
 
 
 def _slower(path: Path, speed: SpeedVerdict) -> CheckFailed:

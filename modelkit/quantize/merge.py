@@ -12,8 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, add_lazy, const_of, release
+from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import graphs, is_onnx
+from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.linears import constant_bias, width_of
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.weights import is_weight

@@ -3,6 +3,8 @@
 A cache that a model updates in place (``model.SharedCache``) is bound once, as input and output.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnxruntime as ort
 
@@ -11,6 +13,8 @@ from modelkit.model import SharedCache, read_cache
 from modelkit.runtime.providers import Provider
 from modelkit.runtime.session import Feeds, Run, Session
 from modelkit.safe import safe
+
+_LARGEST = 127
 
 # Providers whose memory is not the CPU's, as ONNX Runtime calls the device.
 _DEVICES = {"cuda": "cuda", "tensorrt": "cuda", "nvtensorrtrtx": "cuda", "directml": "dml"}
@@ -22,13 +26,15 @@ def bound(session: Session, provider: Provider) -> Run:
     device = _DEVICES.get(provider.name, "cpu")
     binding = raw.io_binding()
     held: dict[str, ort.OrtValue] = {}
+    cache = shared_cache(session)
     last: Feeds | None = None
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         nonlocal last
         if feeds is not last:
-            session.check(feeds)
-            _bind(session, binding, device, feeds, held, shared_cache(session))
+            ready = feeds if cache is None else roomy(feeds, cache)
+            session.check(ready)
+            _bind(session, binding, device, ready, held, cache)
             last = feeds
         raw.run_with_iobinding(binding)
         binding.synchronize_outputs()
@@ -43,7 +49,9 @@ def bound_values(session: Session, cache: SharedCache) -> Run:
     held: dict[str, ort.OrtValue] = {}
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
-        _bind(session, binding, "cpu", feeds, held, cache)
+        ready = roomy(feeds, cache)
+        session.check(ready)
+        _bind(session, binding, "cpu", ready, held, cache)
         raw.run_with_iobinding(binding)
         names = [port.name for port in session.outputs]
         return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
@@ -63,17 +71,37 @@ def shared_cache(session: Session) -> SharedCache | None:
 
 
 def roomy(feeds: Feeds, cache: SharedCache) -> Feeds:
-    """``feeds`` whose buffers have places for the tokens that come; the others are as they were."""
+    """``feeds`` whose buffers have places for the tokens that come, in the type they are kept in.
+
+    What fits is as it was.
+    """
     total = feeds[cache.mask].shape[1]
     found = dict(feeds)
     for name in cache.presents.values():
         array = feeds[name]
+        if name in cache.scales and array.dtype == np.float32:
+            array = found[name] = to_int8(array, cache.scales[name])
         if array.shape[2] < total:
             places = [
                 (0, total - length if axis == 2 else 0) for axis, length in enumerate(array.shape)
             ]
             found[name] = np.pad(array, places)
     return found
+
+
+def to_int8(array: np.ndarray, scales: Sequence[float]) -> np.ndarray:
+    """A cache [batch, heads, places, width] in int8, one scale a channel of each head."""
+    found = np.rint(array / _spread(array, scales))
+    return np.asarray(np.clip(found, -_LARGEST - 1, _LARGEST), np.int8)
+
+
+def to_float(array: np.ndarray, scales: Sequence[float]) -> np.ndarray:
+    """What :func:`to_int8` made, in float32 again."""
+    return np.asarray(array.astype(np.float32) * _spread(array, scales))
+
+
+def _spread(array: np.ndarray, scales: Sequence[float]) -> np.ndarray:
+    return np.asarray(scales, np.float32).reshape(1, array.shape[1], 1, array.shape[3])
 
 
 def _bind(
@@ -87,7 +115,7 @@ def _bind(
     binding.clear_binding_inputs()
     binding.clear_binding_outputs()
     held.clear()
-    for name, array in (roomy(feeds, cache) if cache is not None else feeds).items():
+    for name, array in feeds.items():
         if array.dtype.kind in "OUS":
             raise UsageError(
                 f"input '{safe(name)}' is text, which ONNX Runtime cannot bind",

@@ -7,7 +7,7 @@ from tests.models import linear_text, model_file
 
 def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     model = load(model_file(tmp_path / "m.onnx", linear_text(4, 4)))
-    cache = SharedCache({"present": "past"}, "mask", "ids")
+    cache = SharedCache({"present": "past"}, "mask", "ids", {"past": (0.5, 0.25)})
     write_cache(model, cache)
     assert read_cache(load(save(model, tmp_path / "n.onnx")).metadata_props) == cache
 

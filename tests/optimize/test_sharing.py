@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelkit.errors import CheckFailed, Unsupported
+from modelkit.errors import CheckFailed, Unsupported, UsageError
 from modelkit.model import history, load, read_cache
 from modelkit.optimize import sharing
 from modelkit.optimize.sharing import share_cache_file
@@ -11,7 +11,7 @@ from modelkit.quantize import quantize_file
 from modelkit.reports import Interval, SpeedVerdict
 from modelkit.runtime.binding import bound_values
 from tests.models import Feeds, linear_text, model_file
-from tests.optimize.decoder import decoder
+from tests.optimize.decoder import KEPT, WIDTH, decoder, feeds
 
 
 def test_a_decoder_is_proven_and_written(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_slower_steps_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = decoder(tmp_path, 2)
     seen = []
 
-    def lost(old: Path, new: Path, feeds: Feeds) -> SpeedVerdict:
-        seen.append(feeds["past_key_1"].shape)
+    def lost(old: Path, new: Path, given: Feeds) -> SpeedVerdict:
+        seen.append(given["past_key_1"].shape)
         return SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
 
     monkeypatch.setattr(sharing, "gate", lost)
@@ -67,3 +67,29 @@ def test_slower_steps_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         share_cache_file(str(path))
     assert seen == [(1, 2, 511, 8)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["decoder.onnx"]
+
+
+def test_caches_in_int8_on_given_and_generated_tokens(tmp_path: Path) -> None:
+    path = decoder(tmp_path, 2)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(4):
+        np.savez(folder / f"{number}.npz", **feeds(2, 30, 0, 2, number))  # type: ignore[arg-type]
+    for data in (None, str(folder)):
+        report = share_cache_file(
+            str(path), cache_type="int8", calib_data=data, measure=False, force=True
+        )
+        assert report.verification.passed
+        assert ("GENERATED" in report.notes[1]) == (data is None)
+    cache = read_cache(load(Path(report.written)).metadata_props)
+    assert cache is not None
+    assert len(cache.scales["past_key_0"]) == KEPT * WIDTH
+    assert report.result.bytes < 1.2 * report.source.bytes
+
+
+def test_wrong_choices_are_usage_errors(tmp_path: Path) -> None:
+    path = str(decoder(tmp_path))
+    with pytest.raises(UsageError, match="int4 is unknown"):
+        share_cache_file(path, cache_type="int4")
+    with pytest.raises(UsageError, match="is for --cache-type int8"):
+        share_cache_file(path, calib_data="x.npz")

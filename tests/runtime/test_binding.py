@@ -7,7 +7,7 @@ from modelkit.errors import UsageError
 from modelkit.model import SharedCache, load, save, write_cache
 from modelkit.optimize.shared_cache import share_cache
 from modelkit.runtime.bench import onnx_candidate
-from modelkit.runtime.binding import bound, bound_values, roomy, shared_cache
+from modelkit.runtime.binding import bound, bound_values, roomy, shared_cache, to_float, to_int8
 from modelkit.runtime.providers import CPU
 from modelkit.runtime.session import open_session
 from tests.models import linear_text, model_file
@@ -61,3 +61,17 @@ def test_metadata_that_names_what_is_not_there_is_no_cache(tmp_path: Path) -> No
     write_cache(model, SharedCache({"y": "past"}, "mask", "ids"))
     with open_session(save(model, tmp_path / "n.onnx")) as session:
         assert shared_cache(session) is None
+
+
+def test_a_cache_in_int8_is_made_from_floats() -> None:
+    random = np.random.default_rng(0)
+    value = random.standard_normal((2, 3, 5, 4)).astype(np.float32)
+    scales = np.abs(value).max((0, 2)).reshape(-1) / 127
+    packed = to_int8(value, scales.tolist())
+    assert packed.dtype == np.int8
+    assert np.abs(to_float(packed, scales.tolist()) - value).max() <= scales.max() / 2 + 1e-6
+    cache = SharedCache({"now": "past"}, "mask", "ids", {"past": tuple(scales.tolist())})
+    ready = roomy({"mask": np.ones((2, 7)), "past": value}, cache)["past"]
+    assert ready.dtype == np.int8
+    assert ready.shape == (2, 3, 7, 4)
+    assert roomy({"mask": np.ones((2, 5)), "past": packed}, cache)["past"] is packed

@@ -25,6 +25,7 @@ GOALS = {
     ("int4", "decode"): 4.2,
     ("int8, shared cache", "long"): 3.9,
     ("int4, shared cache", "long"): 3.9,
+    ("int8, int8 cache", "long"): 3.9,
 }
 
 
@@ -70,6 +71,13 @@ def forms(folder: Path) -> dict[str, Path]:
     found = {"source": source, "rewritten": rewritten, **small}
     for name in ("rewritten", *small):
         found[f"{name}, shared cache"] = shared(name, found[name])
+    for name in small:
+        found[f"{name}, int8 cache"] = made(
+            f"{name}-cache8",
+            lambda out, name=name: share_cache_file(  # type: ignore[misc]
+                str(found[name]), out, cache_type="int8", measure=False
+            ),
+        )
     return found
 
 
