@@ -16,8 +16,14 @@ ORDER = 21  # behind linear_as_conv, which makes what it looks for
 
 _BATCH = np.array([0], np.int64)
 _MICROSOFT = "com.microsoft"
-_ONE = (("Gelu", ""), ("Gelu", _MICROSOFT), ("QuickGelu", _MICROSOFT), ("Relu", ""))
-_TWO = ("Add", "Mul")
+_ONE = (
+    ("Gelu", ""),
+    ("Gelu", _MICROSOFT),
+    ("QuickGelu", _MICROSOFT),
+    ("Relu", ""),
+    ("LeakyRelu", ""),
+)
+TWO = ("Add", "Mul")
 
 
 Moved = Callable[[Expr, str], Expr]
@@ -39,7 +45,7 @@ def elementwise(moved: Moved) -> tuple[Callable[..., Expr], ...]:
 
         return of_two
 
-    return (*(one(*kind) for kind in _ONE), *(two(kind) for kind in _TWO))
+    return (*(one(*kind) for kind in _ONE), *(two(kind) for kind in TWO))
 
 
 def computed(made: Capture, x: Capture, y: Capture) -> Expr:

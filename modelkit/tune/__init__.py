@@ -24,9 +24,10 @@ from modelkit.runtime.session import version as ort_version
 from modelkit.targets import Target, text_of
 from modelkit.tune.activations import ACTIVATIONS
 from modelkit.tune.contrib import CONTRIB
+from modelkit.tune.sequences import SEQUENCES
 from modelkit.tune.subjects import STANDARD, Subject
 
-SUBJECTS = (*STANDARD, *ACTIVATIONS, *CONTRIB)
+SUBJECTS = (*STANDARD, *ACTIVATIONS, *SEQUENCES, *CONTRIB)
 
 
 def measure_kernels(

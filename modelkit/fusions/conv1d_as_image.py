@@ -1,0 +1,55 @@
+"""Compute a convolution of sequences as one of images one pixel high.
+
+Why: ONNX Runtime's blocked layout, and the kernels that need it, are for images only.
+Equal: up to float rounding.
+"""
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.rewrite import Capture, Expr, op
+
+LEVEL = "all"
+OPSET = 13
+ORDER = 20  # when all constants are in the weights
+
+HEIGHT = np.array([2], np.int64)
+_BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
+
+
+def with_bias(x: Expr, w: Expr, b: Expr) -> Expr:
+    return op.Conv(x, w, b).named("conv")
+
+
+def plain(x: Expr, w: Expr) -> Expr:
+    return op.Conv(x, w).named("conv")
+
+
+before = (with_bias, plain)
+
+
+def when(x: Capture, w: Capture, conv: Capture) -> str | None:
+    if x.shape is None or len(x.shape) != 3:
+        return "its input is not known to be a sequence"
+    if x.dtype != ir.DataType.FLOAT:
+        return "it is not float32"
+    if not w.is_constant or w.shape is None:
+        return "its weight is not constant"
+    into, out = x.shape[1], w.shape[0]
+    if not isinstance(into, int) or not isinstance(out, int) or into % _BLOCK or out % _BLOCK:
+        return f"its channels are not multiples of {_BLOCK}"
+    return None
+
+
+def after(x: Capture, w: Capture, b: Capture, conv: Capture) -> Expr:
+    assert w.const is not None
+    kernel = w.const[:, :, None, :]
+    said = dict(conv.attrs)
+    for name in ("strides", "dilations", "kernel_shape"):
+        if name in said:
+            said[name] = [1, *said[name]]
+    if "pads" in said:
+        first, last = said["pads"]
+        said["pads"] = [0, first, 0, last]
+    made = op.Conv(op.Unsqueeze(x, HEIGHT), kernel, b, **said)
+    return op.Squeeze(made, HEIGHT)
