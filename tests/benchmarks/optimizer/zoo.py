@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.optimizer import activations, decoders, export, modules, recipes, text, vision
+from tests.benchmarks.optimizer import (
+    activations,
+    audio,
+    decoders,
+    export,
+    modules,
+    recipes,
+    text,
+    vision,
+)
 from tests.benchmarks.optimizer.environments import PEERS, PeerMissing, python_of
 from tests.benchmarks.optimizer.process import last_error
 from tests.benchmarks.optimizer.recipes import Input, Recipe
@@ -50,6 +59,7 @@ def recipes_of(full: bool) -> tuple[Recipe, ...]:
         *vision.RECIPES,
         *modules.RECIPES,
         *activations.RECIPES,
+        *audio.RECIPES,
         *decoders.recipes(full),
         _KERAS,
     )

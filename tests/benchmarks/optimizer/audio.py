@@ -1,0 +1,85 @@
+"""Sound: what computes in convolutions of sequences."""
+
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from torch.nn import functional
+
+from tests.benchmarks.optimizer.recipes import Call, Input, Recipe, perturbed
+
+_MELS, _FRAMES, _SAMPLES = 80, 64, 16000
+
+
+class _Block(nn.Module):  # type: ignore[misc]
+    """A residual block of HiFi-GAN: three convolutions that reach ever further."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        near = kernel // 2
+        self.far = nn.ModuleList(
+            nn.Conv1d(width, width, kernel, padding=near * step, dilation=step)
+            for step in (1, 3, 5)
+        )
+        self.near = nn.ModuleList(nn.Conv1d(width, width, kernel, padding=near) for _ in self.far)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for far, near in zip(self.far, self.near, strict=True):
+            inner = far(functional.leaky_relu(x, 0.1))
+            x = x + near(functional.leaky_relu(inner, 0.1))
+        return x
+
+
+class Vocoder(nn.Module):  # type: ignore[misc]
+    """The smallest generator of HiFi-GAN: mel spectrogram to sound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = 128
+        self.start = nn.Conv1d(_MELS, width, 7, padding=3)
+        self.up, self.blocks = nn.ModuleList(), nn.ModuleList()
+        for rate in (8, 8, 2, 2):
+            up = nn.ConvTranspose1d(width, width // 2, 2 * rate, rate, padding=rate // 2)
+            width //= 2
+            self.up.append(up)
+            self.blocks.append(nn.ModuleList(_Block(width, kernel) for kernel in (3, 7, 11)))
+        self.end = nn.Conv1d(width, 1, 7, padding=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.start(x)
+        for up, blocks in zip(self.up, self.blocks, strict=True):
+            x = up(functional.leaky_relu(x, 0.1))
+            x = sum(block(x) for block in blocks) / 3
+        return torch.tanh(self.end(functional.leaky_relu(x, 0.1)))
+
+
+def _vocoder(full: bool) -> Any:
+    return perturbed(Vocoder())
+
+
+def _wav2vec2(full: bool) -> Any:
+    """Wav2Vec2-base on one second of sound."""
+    config = transformers.Wav2Vec2Config(
+        num_hidden_layers=12 if full else 2, attn_implementation="eager"
+    )
+    model = transformers.Wav2Vec2Model(config)
+    return Call(perturbed(model), lambda m, sound: m(sound).last_hidden_state)
+
+
+RECIPES = (
+    Recipe(
+        "vocoder",
+        _vocoder,
+        (Input("mel", ("batch", _MELS, "frames")),),
+        ("sound",),
+        ({"batch": 1, "frames": _FRAMES}, {"batch": 3, "frames": 5}),
+    ),
+    Recipe(
+        "wav2vec2",
+        _wav2vec2,
+        (Input("sound", ("batch", _SAMPLES)),),
+        ("hidden",),
+        ({"batch": 1},),
+    ),
+)
