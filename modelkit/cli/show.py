@@ -4,6 +4,7 @@ A verb that writes a file shows its table on stderr and the written path on stdo
 their table on stdout, because the table is their result.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from modelkit.safe import safe
 
 # A table in a pipe or a log file is not cut at the width of a terminal that is not there.
 _PIPE_WIDTH = 160
+_SHOWN = 3  # places of one kind in an explanation
+_QUOTED = re.compile(r"'[^']*'")
 
 
 def _console(*, stderr: bool) -> Console:
@@ -75,16 +78,26 @@ def show(report: Any, *, quiet: bool = False) -> None:
 
 
 def show_explanation(report: reports.OptimizeReport) -> None:
-    """Print what fired, where, and which fusions almost did."""
+    """Print what fired, where, and which fusions almost did; ``--json`` has every place."""
     console = _console(stderr=True)
     for change in report.changes:
-        for note in change.notes:
-            console.print(Text(f"fired: {change.name}: {safe(note)}"))
+        if change.notes:
+            where = _first([safe(note) for note in change.notes])
+            console.print(Text(f"fired: {change.name}: {where}"))
+    alike: dict[tuple[str, str], list[reports.NearMiss]] = {}
     for miss in report.near_misses:
-        line = f"not fused: {miss.fusion} at {safe(miss.node, 80)}: {safe(miss.reason, 300)}"
+        alike.setdefault((miss.fusion, _QUOTED.sub("", miss.reason)), []).append(miss)
+    for (fusion, _), misses in alike.items():
+        where = _first([safe(miss.node, 80) for miss in misses])
+        line = f"not fused: {fusion} at {where}: {safe(misses[0].reason, 300)}"
         console.print(Text(line, style="yellow"))
     if not report.near_misses:
         console.print(Text("no near misses"))
+
+
+def _first(places: list[str]) -> str:
+    more = len(places) - _SHOWN
+    return ", ".join(places[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _files(source: reports.FileFacts | None, result: reports.FileFacts) -> Table:

@@ -29,8 +29,10 @@ before = (with_bias, plain)
 
 
 def when(x: Capture, w: Capture, conv: Capture) -> str | None:
-    if x.shape is None or len(x.shape) != 3:
-        return "its input is not known to be a sequence"
+    if x.shape is None:
+        return "the rank of its input is unknown"
+    if len(x.shape) != 3:
+        return ""
     if x.dtype != ir.DataType.FLOAT:
         return "it is not float32"
     if not w.is_constant or w.shape is None:

@@ -23,8 +23,10 @@ before = (with_bias, without_bias)
 
 
 def when(w: Capture, b: Capture, c: Capture) -> str | None:
-    if not c.is_constant or (b.value is not None and not b.is_constant):
-        return "what is added, or the bias, is not a constant"
+    if not c.is_constant:
+        return ""
+    if b.value is not None and not b.is_constant:
+        return "its bias is not a constant"
     if w.shape is None or not isinstance(w.shape[0], int):
         return "the number of channels is unknown"
     shape = np.asarray(c.const).shape

@@ -23,8 +23,10 @@ before = (with_bias, without_bias)
 
 
 def when(w: Capture, b: Capture, c: Capture) -> str | None:
-    if not all(part.is_constant for part in (w, c)) or (b.value is not None and not b.is_constant):
-        return "the factor, the weight or the bias is not a constant"
+    if not c.is_constant:
+        return ""
+    if not w.is_constant or (b.value is not None and not b.is_constant):
+        return "the weight or the bias is not a constant"
     if w.value is not None and len(w.value.uses()) > 1:
         return "its weight is used elsewhere too"
     weight, shape = np.asarray(w.const), np.asarray(c.const).shape

@@ -141,7 +141,10 @@ def _try(
     for match in matches(pattern.root, node.outputs[0], Match()):
         place = Place(pattern, match, node)
         captures = {name: Capture(value) for name, value in match.bound.items()}
-        reason = escape(place) or _refusal(fusion, captures) or forbidden
+        refusal = _refusal(fusion, captures)
+        if refusal == "":
+            continue
+        reason = escape(place) or refusal or forbidden
         if reason is None:
             made = fusion.after(**_arguments(fusion.after, captures))
             replace(place, made if isinstance(made, tuple) else (made,), model)

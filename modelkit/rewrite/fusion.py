@@ -25,6 +25,9 @@ class Pattern:
 class Fusion:
     """A rewrite: the expressions it looks for, its conditions, and what it puts there.
 
+    ``when`` gives None where it may go ahead, the reason where it may not, and "" where the place
+    only looks like one, so that nobody is told that it was missed.
+
     ``opset`` is the lowest it needs; ``order`` puts a fusion behind those of lower order, so that
     it takes what they left; ``level`` is "basic" for what leaves a kernel out and puts no new one
     there, "extended" for standard operators that any runtime has, "all" for what one target runs

@@ -349,3 +349,14 @@ def test_operators_of_others_go_through_every_verb(tmp_path: Path) -> None:
     left = operator_counts(load(tmp_path / "o.onnx"))
     assert left["ai.onnx.contrib.NegPos"] == 1
     assert "Identity" not in left
+
+
+def test_what_is_alike_is_explained_once(tmp_path: Path) -> None:
+    body = "".join(f" s{i} = Sigmoid(x{i}) x{i + 1} = Mul(x{i}, s{i})" for i in range(5))
+    text = f"""<ir_version: 10, opset_import: ["": 20]> g (float[n, 8] x0) => (float[n, 8] x5)
+    {{ {body} }}"""
+    path = model_file(tmp_path / "m.onnx", text)
+    done = modelkit("optimize", path, "--no-measure", "--explain", "--skip", "silu", "--dry-run")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("not fused: silu")]
+    assert len(lines) == 1
+    assert " and 2 more: left out by --skip" in lines[0]
