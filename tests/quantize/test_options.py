@@ -68,7 +68,16 @@ def test_weights_in_blocks_have_their_own_choices() -> None:
     found = checked(Options(mode="int4", block_size=64, asymmetric=True)).blocks()
     assert (found.bits, found.size, found.symmetric) == (4, 64, False)
     assert checked(Options(mode="int8-weights", target="cuda")).blocks().bits == 8
+    for given, symmetric in (
+        ({}, True),
+        ({"calib_data": "x.npz"}, False),
+        ({"calib_data": "x.npz", "asymmetric": False}, True),
+        ({"asymmetric": True}, False),
+        ({"calib_data": "x.npz", "mode": "int8-weights"}, True),
+    ):
+        assert checked(Options(**{"mode": "int4", **given})).blocks().symmetric is symmetric
     for wrong, words in (
+        ({"mode": "static", "asymmetric": False, "calib_data": "x"}, "weights in blocks"),
         ({"mode": "int4", "block_size": 48}, "no kernel"),
         ({"mode": "int4", "random_data": True}, "random data"),
         ({"mode": "int4", "format": "qdq"}, "MatMulNBits"),
