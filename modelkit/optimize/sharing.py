@@ -28,10 +28,11 @@ from modelkit.optimize.shared_cache import share_cache
 from modelkit.optimize.sharing_trials import Job, check_type
 from modelkit.reports import Change, OptimizeReport, SpeedVerdict
 from modelkit.runtime.bench import gate
-from modelkit.runtime.binding import bound_values, to_float
+from modelkit.runtime.binding import to_float
 from modelkit.runtime.compare import TOLERANCES, Tolerance, judge
 from modelkit.runtime.feeds import Proposal
 from modelkit.runtime.session import Feeds, Run, open_session, use_custom_ops
+from modelkit.runtime.stepping import stepping
 from modelkit.safe import safe
 
 _ROUNDED = Tolerance("sqnr", 30, 0.97)
@@ -170,7 +171,7 @@ def _check_bound(
     """
     progress.step("verification in place")
     with open_session(result) as after:
-        run = bound_values(after, cache)
+        run = stepping(after, cache)
         pairs = []
         for feeds, _ in proposal.trials:
             total = feeds[cache.mask].shape[1]

@@ -9,7 +9,7 @@ from modelkit.optimize import sharing
 from modelkit.optimize.sharing import share_cache_file
 from modelkit.quantize import quantize_file
 from modelkit.reports import Interval, SpeedVerdict
-from modelkit.runtime.binding import bound_values
+from modelkit.runtime.stepping import stepping
 from tests.models import Feeds, linear_text, model_file
 from tests.optimize.decoder import KEPT, WIDTH, decoder, feeds
 
@@ -36,13 +36,13 @@ def test_wrong_results_are_refused_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = decoder(tmp_path)
-    real = bound_values
+    real = stepping
 
     def wrong(session: object, cache: object) -> object:
         run = real(session, cache)  # type: ignore[arg-type]
         return lambda feeds: {name: value + np.float32(0.1) for name, value in run(feeds).items()}
 
-    monkeypatch.setattr(sharing, "bound_values", wrong)
+    monkeypatch.setattr(sharing, "stepping", wrong)
     with pytest.raises(CheckFailed, match="with shared caches"):
         share_cache_file(str(path), measure=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["decoder.onnx"]
