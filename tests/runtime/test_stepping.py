@@ -7,10 +7,11 @@ import pytest
 from modelkit.errors import UsageError
 from modelkit.model import SharedCache, load, save
 from modelkit.optimize.shared_cache import share_cache
+from modelkit.optimize.sharing import share_cache_file
 from modelkit.runtime.binding import bind, shared_cache
 from modelkit.runtime.session import Feeds, Session, open_session
 from modelkit.runtime.stepping import stepping
-from tests.optimize.decoder import ROWS, decoder, feeds
+from tests.optimize.decoder import KEPT, ROWS, WIDTH, decoder, feeds
 
 
 def cached(folder: Path, layers: int = 1) -> Path:
@@ -28,6 +29,24 @@ def opened(tmp_path: Path) -> Iterator[tuple[Session, SharedCache]]:
 
 def step(ids: np.ndarray, total: int) -> Feeds:
     return {"ids": ids, "attention_mask": np.ones((len(ids), total), np.int64)}
+
+
+def test_caches_in_int8_are_kept_so(tmp_path: Path) -> None:
+    path = decoder(tmp_path)
+    report = share_cache_file(str(path), cache_type="int8", measure=False)
+    ids = np.random.default_rng(3).integers(0, ROWS, (1, 30))
+    with open_session(Path(report.written)) as session:
+        cache = shared_cache(session)
+        assert cache is not None
+        run = stepping(session, cache)
+        kept = {past: np.zeros((1, KEPT, 30, WIDTH), np.int8) for past in cache.presents.values()}
+        for start, end in ((0, 9), *((at, at + 1) for at in range(9, 30))):
+            given = step(ids[:, start:end], end)
+            expected = session.run({**given, **kept})  # unbound: the runtime copies the caches
+            kept = {past: expected[present] for present, past in cache.presents.items()}
+            np.testing.assert_allclose(
+                run(given)["logits"], expected["logits"], rtol=1e-3, atol=1e-4
+            )
 
 
 @pytest.mark.parametrize("batch", [1, 3])
