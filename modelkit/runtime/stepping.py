@@ -46,10 +46,10 @@ def stepping(session: Session, cache: SharedCache) -> Run:
             session.check(ready)
             buffers = {name: np.array(ready[name]) for name in ports}
         elif not before:
-            buffers = _empty(ports, batch, max(_FEWEST, total))
+            buffers = _empty(ports, batch, max(_FEWEST, 2 * total))
         else:
             _check_follows(next(iter(buffers.values()), None), batch, before, filled)
-            buffers = _grown(buffers, total)
+            buffers = _grown(buffers, total, filled)
         ready = {**feeds, **buffers}
         session.check(ready)
         bind(session, binding, "cpu", ready, held, cache)
@@ -112,10 +112,14 @@ def _check_follows(buffer: np.ndarray | None, batch: int, before: int, filled: i
         raise UsageError(f"a step of batch {batch} follows one of batch {len(buffer)}")
 
 
-def _grown(buffers: Feeds, total: int) -> Feeds:
-    """Buffers of at least ``total`` places."""
+def _grown(buffers: Feeds, total: int, filled: int) -> Feeds:
+    """Buffers of at least ``total`` places; memory that no step has filled is not touched."""
     found: Feeds = {}
     for name, array in buffers.items():
-        free = max(total, 2 * array.shape[2]) - array.shape[2] if array.shape[2] < total else 0
-        found[name] = np.pad(array, [(0, 0), (0, 0), (0, free), (0, 0)]) if free else array
+        if array.shape[2] < total:
+            batch, heads, places, width = array.shape
+            found[name] = np.zeros((batch, heads, max(total, 2 * places), width), array.dtype)
+            found[name][:, :, :filled] = array[:, :, :filled]
+        else:
+            found[name] = array
     return found
