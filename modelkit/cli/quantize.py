@@ -62,8 +62,13 @@ def quantize(
         int, typer.Option(help="Weights that share a scale: 16, 32, 64, 128 or 256")
     ] = 32,
     asymmetric: Annotated[
-        bool, typer.Option("--asymmetric", help="Blocks of weights have a zero point too")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--asymmetric/--symmetric",
+            help="Whether blocks of weights have a zero point too; by default in 4 bits with data",
+            show_default=False,
+        ),
+    ] = None,
     calib_data: Annotated[
         str | None, typer.Option(help="Real inputs to calibrate on: files as `run` reads them")
     ] = None,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -11,20 +11,23 @@ from typing import Any, Unpack
 import numpy as np
 
 from modelkit import progress
-from modelkit.errors import UsageError
+from modelkit.errors import BadInput, UsageError
 from modelkit.inference.clip import Pairing, is_clip, run_clip
 from modelkit.inference.post import Step, apply_steps, read_labels, read_steps
 from modelkit.inference.writers import SUFFIXES, Writer, open_writer
-from modelkit.model import load, sha256
+from modelkit.model import SharedCache, load, sha256
 from modelkit.reports import Placement, RunReport
+from modelkit.runtime.binding import shared_cache
 from modelkit.runtime.data import Sample
 from modelkit.runtime.data.arrays import expected_outputs
 from modelkit.runtime.data.settings import Preprocessing, kept_settings, read_settings
 from modelkit.runtime.data.sources import Place, open_inputs
+from modelkit.runtime.ports import Port
 from modelkit.runtime.profile import check_offload
 from modelkit.runtime.providers import CPU, label
-from modelkit.runtime.session import Session, Setup
+from modelkit.runtime.session import Run, Session, Setup
 from modelkit.runtime.setups import SessionArguments, one_setup
+from modelkit.runtime.stepping import stepping
 from modelkit.safe import safe
 
 _SHOWN = 5
@@ -75,18 +78,23 @@ def run_file(
     settings = settings.over(kept_settings(metadata, path.parent))
     place = Place(settings, path.parent, batch)
     with progress.collected() as notes, setup.open(path) as opened:
-        names = [port.name for port in opened.outputs]
-        steps = read_steps(post, names)
-        known = read_labels(labels, path.parent, metadata)
-        samples = open_inputs(inputs, opened.inputs, place, dims=dims, seed=seed)
-        first = next(samples)
-        placement = _placement(setup, path, opened, first)
+        cache = shared_cache(opened) if setup.providers == (CPU,) else None
+
+        def samples_of(ports: Sequence[Port]) -> Iterator[Sample]:
+            return open_inputs(inputs, ports, place, dims=dims, seed=seed)
+
+        kept, first, samples = _opened(samples_of, opened, cache)
+        gone = cache.presents if cache is not None and kept else {}
+        names = [port.name for port in opened.outputs if port.name not in gone]
+        steps, known = read_steps(post, names), read_labels(labels, path.parent, metadata)
+        placement = None if kept else _placement(setup, path, opened, first)
         words = {"post": list(post), "batch": batch, "settings": repr(settings), "seed": seed}
         writer = None
         if output is not None:
             key = _key(path, inputs, words)
             writer = open_writer(Path(output), key=key, force=force, resume=resume)
-        loop = _Loop(opened, steps, known, writer)
+        run = opened.run if cache is None else stepping(opened, cache)
+        loop = _Loop(run, steps, known, writer, replay=kept)
         loop.all(_with(first, samples))
         checked = _against_expected(inputs, loop.last)
     return RunReport(
@@ -106,9 +114,16 @@ class _Loop:
     """Samples through the model, one after the other; only what is shown stays in memory."""
 
     def __init__(
-        self, session: Session, steps: Sequence[Step], labels: Sequence[str], writer: Writer | None
+        self,
+        run: Run,
+        steps: Sequence[Step],
+        labels: Sequence[str],
+        writer: Writer | None,
+        *,
+        replay: bool = False,
     ) -> None:
-        self.session, self.steps, self.labels, self.writer = session, steps, labels, writer
+        self.run, self.steps, self.labels, self.writer = run, steps, labels, writer
+        self.replay = replay  # samples build on those before, so those are run again
         self.count = 0
         self.seconds = 0.0
         self.shown: list[dict[str, str]] = []
@@ -132,9 +147,11 @@ class _Loop:
         told = time.monotonic()
         for number, sample in enumerate(samples):
             if number < skip:
+                if self.replay:
+                    self.run(sample.feeds)
                 continue
             start = time.perf_counter()
-            self.last = self.session.run(sample.feeds)
+            self.last = self.run(sample.feeds)
             self.seconds += time.perf_counter() - start
             self.count += 1
             outputs = apply_steps(self.steps, self.last, self.labels)
@@ -169,6 +186,29 @@ def _classes(row: Any) -> str:
 def _with(first: Sample, rest: Iterator[Sample]) -> Iterator[Sample]:
     yield first
     yield from rest
+
+
+def _opened(
+    samples_of: Callable[[Sequence[Port]], Iterator[Sample]],
+    session: Session,
+    cache: SharedCache | None,
+) -> tuple[bool, Sample, Iterator[Sample]]:
+    """Whether the run keeps the caches because samples leave them out, the first sample, the rest.
+
+    Raises:
+        UsageError, BadInput: inputs that do not fit the model.
+    """
+    try:
+        samples = samples_of(session.inputs)
+        return False, next(samples), samples
+    except (UsageError, BadInput):
+        if cache is None:
+            raise
+        missing = set(cache.presents.values())
+        samples = samples_of([port for port in session.inputs if port.name not in missing])
+        first = next(samples)
+    progress.note("caches are kept from one sample to the next")
+    return True, first, samples
 
 
 def _placement(setup: Setup, path: Path, session: Session, first: Sample) -> Placement | None:

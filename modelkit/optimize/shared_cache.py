@@ -22,6 +22,7 @@ from modelkit.runtime.roles import guessed_specs
 
 _HINT = "export it with key and value caches as inputs and outputs, and run `optimize` on it first"
 _PAST = (4, 5)
+_MASKS = (ir.DataType.FLOAT, ir.DataType.BOOL)
 _PLAIN = {"is_causal": 0, "softcap": 0.0, "qk_matmul_output_mode": 0}
 
 
@@ -104,8 +105,8 @@ def _pairs(node: ir.Node) -> list[tuple[str, str]]:
         raise _unfit(f"{name} reads how many keys are not padding")
     if not node.attributes.get_int("q_num_heads", 0):
         raise _unfit(f"{name} reads queries of four axes", _HINT)
-    if node.inputs[3] is None or node.inputs[3].dtype != ir.DataType.FLOAT:
-        raise _unfit(f"{name} has no mask of float32")
+    if node.inputs[3] is None or node.inputs[3].dtype not in _MASKS:
+        raise _unfit(f"{name} has no mask of float32 or bool")
     pairs = []
     for at, value in zip(_PAST, node.outputs[1:3], strict=True):
         past = node.inputs[at]
@@ -124,6 +125,7 @@ class _Maker:
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
         self._seqlens: tuple[ir.Value, ir.Value] | None = None
+        self._biases: dict[ir.Value, ir.Value] = {}
 
     def make(self, op: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
         node = ir.node(op, inputs, attributes)
@@ -158,7 +160,7 @@ class _Maker:
             attributes["scale"] = scale.as_float()
         query, key, value, bias = node.inputs[:4]
         past = [node.inputs[at] for at in _PAST]
-        inputs = [query, key, value, *past, *self._seqlens, None, None, None, bias]
+        inputs = [query, key, value, *past, *self._seqlens, None, None, None, self._bias(bias)]
         if scales:
             attributes |= {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL"}
             attributes["kv_cache_bit_width"] = 8
@@ -174,6 +176,23 @@ class _Maker:
             old.replace_all_uses_with(new, replace_graph_outputs=True)
             old.name, new.name = fresh_name(self._graph, f"{name}_before"), name
         self._graph.remove(node, safe=True)
+
+    def _bias(self, mask: ir.Value | None) -> ir.Value | None:
+        """What is added to the scores: of a mask of bool, nothing where it lets keys be seen.
+
+        It is the lowest number elsewhere, as Attention has it.
+        """
+        if mask is None or mask.dtype != ir.DataType.BOOL:
+            return mask
+        if mask not in self._biases:
+            values = (0, np.finfo(np.float32).min)
+            seen, unseen = (
+                add_constant(self._graph, "cache_constant", np.array(value, np.float32))
+                for value in values
+            )
+            bias = self._biases[mask] = self.make("Where", [mask, seen, unseen])
+            bias.shape, bias.dtype = mask.shape, ir.DataType.FLOAT
+        return self._biases[mask]
 
     def _scales(self, past: ir.Value | None, scales: Mapping[str, Sequence[float]]) -> ir.Value:
         assert past is not None

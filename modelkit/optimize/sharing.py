@@ -4,11 +4,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from modelkit import progress
-from modelkit.deliver import Delivery, Proof, Terms, deliver
+from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchanged, up_to_date
 from modelkit.errors import CheckFailed
 from modelkit.model import (
     Model,
@@ -28,10 +29,11 @@ from modelkit.optimize.shared_cache import share_cache
 from modelkit.optimize.sharing_trials import Job, check_type
 from modelkit.reports import Change, OptimizeReport, SpeedVerdict
 from modelkit.runtime.bench import gate
-from modelkit.runtime.binding import bound_values, to_float
+from modelkit.runtime.binding import to_float
 from modelkit.runtime.compare import TOLERANCES, Tolerance, judge
 from modelkit.runtime.feeds import Proposal
 from modelkit.runtime.session import Feeds, Run, open_session, use_custom_ops
+from modelkit.runtime.stepping import stepping
 from modelkit.safe import safe
 
 _ROUNDED = Tolerance("sqnr", 30, 0.97)
@@ -75,7 +77,15 @@ def share_cache_file(
     path = Path(source)
     target = Path(output) if output else path.parent / f"{path.stem}.cache.onnx"
     progress.step("reading")
-    origin = load(path)
+    origin, digest = load(path), sha256(path)
+    recipe: dict[str, Any] = {"shared_cache": True, "cache_type": cache_type}
+    if cache_type == "int8" and calib_data is None:
+        recipe["seed"] = seed  # of the tokens that the scales come from
+    settled = note_data(recipe, calib_data)
+    if settled and not (force or dry_run) and up_to_date(target, "optimize", recipe, digest):
+        model = load(target)
+        found = unchanged(model, target, "optimize")
+        return replace(_report(origin, path, model, found, found.speed), up_to_date=True)
     if not dry_run:
         check_target(target, force=force)
     progress.step("rewriting")
@@ -88,22 +98,27 @@ def share_cache_file(
     _rename_places(model, cache)
     strip_debug(model)
     layers = len(cache.presents) // 2
-    recipe = {"shared_cache": True, "cache_type": cache_type}
-    add_step(model, "optimize", recipe, sha256(path), [f"{layers} caches shared"])
+    add_step(model, "optimize", recipe, digest, [f"{layers} caches shared"])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
     delivery, speed = _delivered(model, target, terms, job)
+    report = _report(origin, path, model, delivery, speed)
+    return replace(report, changes=(Change("shared_cache", layers),), notes=tuple(notes))
+
+
+def _report(
+    origin: Model, path: Path, model: Model, delivery: Delivery, speed: SpeedVerdict
+) -> OptimizeReport:
     return OptimizeReport(
         source=facts(origin, path),
         result=delivery.result,
         level="shared-cache",
         target="cpu",
-        changes=(Change("shared_cache", layers),),
+        changes=(),
         near_misses=(),
         operators_before=operator_counts(origin),
         operators_after=operator_counts(model),
         verification=delivery.verification,
         speed=speed,
-        notes=tuple(notes),
         written=delivery.written,
     )
 
@@ -170,7 +185,7 @@ def _check_bound(
     """
     progress.step("verification in place")
     with open_session(result) as after:
-        run = bound_values(after, cache)
+        run = stepping(after, cache)
         pairs = []
         for feeds, _ in proposal.trials:
             total = feeds[cache.mask].shape[1]

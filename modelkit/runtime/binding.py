@@ -22,9 +22,8 @@ _DEVICES = {"cuda": "cuda", "tensorrt": "cuda", "nvtensorrtrtx": "cuda", "direct
 
 def bound(session: Session, provider: Provider) -> Run:
     """A run that binds its inputs when they are new, leaves the outputs and gives none back."""
-    raw = session.raw
     device = _DEVICES.get(provider.name, "cpu")
-    binding = raw.io_binding()
+    binding = session.raw.io_binding()
     held: dict[str, ort.OrtValue] = {}
     cache = shared_cache(session)
     last: Feeds | None = None
@@ -34,27 +33,11 @@ def bound(session: Session, provider: Provider) -> Run:
         if feeds is not last:
             ready = feeds if cache is None else roomy(feeds, cache)
             session.check(ready)
-            _bind(session, binding, device, ready, held, cache)
+            bind(session, binding, device, ready, held, cache)
             last = feeds
-        raw.run_with_iobinding(binding)
+        session.run_bound(binding)
         binding.synchronize_outputs()
         return {}
-
-    return run
-
-
-def bound_values(session: Session, cache: SharedCache) -> Run:
-    """A run on the CPU whose cache is updated in place, and that gives its outputs back."""
-    raw, binding = session.raw, session.raw.io_binding()
-    held: dict[str, ort.OrtValue] = {}
-
-    def run(feeds: Feeds) -> dict[str, np.ndarray]:
-        ready = roomy(feeds, cache)
-        session.check(ready)
-        _bind(session, binding, "cpu", ready, held, cache)
-        raw.run_with_iobinding(binding)
-        names = [port.name for port in session.outputs]
-        return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
 
     return run
 
@@ -104,7 +87,7 @@ def _spread(array: np.ndarray, scales: Sequence[float]) -> np.ndarray:
     return np.asarray(scales, np.float32).reshape(1, array.shape[1], 1, array.shape[3])
 
 
-def _bind(
+def bind(
     session: Session,
     binding: "ort.IOBinding",
     device: str,
@@ -112,6 +95,13 @@ def _bind(
     held: "dict[str, ort.OrtValue]",
     cache: SharedCache | None,
 ) -> None:
+    """Bind ``feeds`` on ``device``, and each present of ``cache`` to the memory of its past.
+
+    ``held`` keeps what is bound alive.  On the CPU arrays that are contiguous are not copied.
+
+    Raises:
+        UsageError: an input of text.
+    """
     binding.clear_binding_inputs()
     binding.clear_binding_outputs()
     held.clear()

@@ -9,8 +9,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelkit.errors import BadInput, CannotWrite, ProviderMissing, UsageError
-from modelkit.inference import brief, run_file
+from modelkit.inference import _Loop, brief, run_file
+from modelkit.model import load, save
+from modelkit.optimize.shared_cache import share_cache
+from modelkit.runtime.data import Sample
+from modelkit.runtime.session import Feeds, open_session
 from tests.models import linear_text, model_file, parsed
+from tests.optimize.decoder import decoder, feeds
 
 CONSTANT_MEMORY = """
 import sys
@@ -140,3 +145,61 @@ def test_memory_stays_flat_over_many_samples(path: Path, tmp_path: Path, suffix:
         assert samples == count
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 15_000  # kilobytes
+
+
+def shared_decoder(folder: Path) -> Path:
+    shared, _ = share_cache(load(decoder(folder)))
+    return save(shared, folder / "shared.onnx")
+
+
+def test_a_decoder_keeps_its_caches_from_sample_to_sample(tmp_path: Path) -> None:
+    model = shared_decoder(tmp_path)
+    ids = np.random.default_rng(0).integers(0, 50, (1, 9))
+    rows = [(slice(0, 5), 5), *((slice(at, at + 1), at + 1) for at in range(5, 9))]
+    records = [{"ids": ids[:, part].tolist(), "attention_mask": [[1] * n]} for part, n in rows]
+    data, out = tmp_path / "d.jsonl", tmp_path / "o.jsonl"
+    data.write_text("\n".join(map(json.dumps, records)))
+    report = run_file(str(model), inputs=[str(data)], output=str(out))
+    assert report.samples == 5
+    assert "caches are kept from one sample to the next" in report.notes
+    whole = feeds(1, 9, 0) | {"ids": ids}
+    with open_session(tmp_path / "decoder.onnx") as session:
+        expected = session.run(whole)["logits"]
+    lines = [json.loads(line)["outputs"] for line in out.read_text().splitlines()]
+    assert not any(key.startswith("present") for each in lines for key in each)
+    actual = np.concatenate([np.array(each["logits"]).reshape(1, -1, 50) for each in lines], 1)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_steps_that_were_written_are_run_again_where_later_ones_build_on_them() -> None:
+    added: list[str] = []
+
+    class Done:
+        done = 2
+
+        def add(self, name: str, outputs: object) -> None:
+            added.append(name)
+
+        def commit(self) -> None: ...
+
+    seen: list[int] = []
+
+    def run(feeds: Feeds) -> Feeds:
+        seen.append(int(feeds["x"][0]))
+        return {"y": feeds["x"]}
+
+    samples = [Sample(str(at), {"x": np.array([at])}) for at in range(4)]
+    loop = _Loop(run, (), (), Done(), replay=True)  # type: ignore[arg-type]
+    loop.all(iter(samples))
+    assert (seen, added, loop.count) == ([0, 1, 2, 3], ["2", "3"], 2)
+
+
+def test_a_decoder_takes_caches_that_samples_hold(tmp_path: Path) -> None:
+    model = shared_decoder(tmp_path)
+    np.savez(tmp_path / "s.npz", **feeds(1, 1, 6))  # type: ignore[arg-type]
+    report = run_file(str(model), inputs=[str(tmp_path / "s.npz")])
+    assert set(report.shown[0]) == {"logits", "present_key_0", "present_value_0"}
+    assert report.notes == ()
+    np.savez(tmp_path / "t.npz", ids=np.ones((1, 1), np.int64))
+    with pytest.raises(BadInput, match="attention_mask"):
+        run_file(str(model), inputs=[str(tmp_path / "t.npz")])

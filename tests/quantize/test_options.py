@@ -1,5 +1,6 @@
 import platform
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,17 @@ def test_weights_in_blocks_have_their_own_choices() -> None:
     found = checked(Options(mode="int4", block_size=64, asymmetric=True)).blocks()
     assert (found.bits, found.size, found.symmetric) == (4, 64, False)
     assert checked(Options(mode="int8-weights", target="cuda")).blocks().bits == 8
+    defaults: tuple[tuple[dict[str, Any], bool], ...] = (
+        ({}, True),
+        ({"calib_data": "x.npz"}, False),
+        ({"calib_data": "x.npz", "asymmetric": False}, True),
+        ({"asymmetric": True}, False),
+        ({"calib_data": "x.npz", "mode": "int8-weights"}, True),
+    )
+    for given, symmetric in defaults:
+        assert checked(Options(**{"mode": "int4", **given})).blocks().symmetric is symmetric
     for wrong, words in (
+        ({"mode": "static", "asymmetric": False, "calib_data": "x"}, "weights in blocks"),
         ({"mode": "int4", "block_size": 48}, "no kernel"),
         ({"mode": "int4", "random_data": True}, "random data"),
         ({"mode": "int4", "format": "qdq"}, "MatMulNBits"),

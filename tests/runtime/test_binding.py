@@ -7,7 +7,7 @@ from modelkit.errors import UsageError
 from modelkit.model import SharedCache, load, save, write_cache
 from modelkit.optimize.shared_cache import share_cache
 from modelkit.runtime.bench import onnx_candidate
-from modelkit.runtime.binding import bound, bound_values, roomy, shared_cache, to_float, to_int8
+from modelkit.runtime.binding import bound, roomy, shared_cache, to_float, to_int8
 from modelkit.runtime.providers import CPU
 from modelkit.runtime.session import open_session
 from tests.models import linear_text, model_file
@@ -47,10 +47,6 @@ def test_a_shared_cache_is_bound_once_and_given_room(tmp_path: Path) -> None:
         assert cache is not None
         assert roomy(given, cache)["past_key_0"].shape[2] == 7
         assert roomy(given, cache)["ids"] is given["ids"]
-        actual = bound_values(session, cache)(given)
-        expected = session.run(given)
-        for name, value in expected.items():
-            np.testing.assert_allclose(actual[name], value, rtol=1e-4, atol=1e-5)
         assert bound(session, CPU)(given) == {}
     with onnx_candidate(path).open() as run:
         assert run(given) == {}

@@ -49,7 +49,7 @@ class Row:
     speed: tuple[float, float, float]
 
 
-def ours(mode: str, *, block: int = 32, asymmetric: bool = False, led: bool = False) -> Any:
+def ours(mode: str, *, block: int = 32, asymmetric: bool | None = None, led: bool = False) -> Any:
     """``modelkit quantize`` with these options."""
 
     def make(found: Subject, target: Path) -> None:
@@ -103,7 +103,7 @@ def peer(kind: str, block: int = 32, bits: int = 4) -> Any:
 WAYS: tuple[tuple[str, int, int, bool, Any], ...] = (
     ("modelkit --int4", 4, 32, False, ours("int4")),
     ("modelkit --int4 --calib-data", 4, 32, True, ours("int4", led=True)),
-    ("… --asymmetric", 4, 32, True, ours("int4", led=True, asymmetric=True)),
+    ("… --symmetric", 4, 32, True, ours("int4", led=True, asymmetric=False)),
     ("… --block-size 128", 4, 128, True, ours("int4", led=True, block=128)),
     ("ONNX Runtime RTN", 4, 32, False, peer("default")),
     ("ONNX Runtime HQQ", 4, 32, False, peer("hqq")),
