@@ -349,3 +349,19 @@ def test_operators_of_others_go_through_every_verb(tmp_path: Path) -> None:
     left = operator_counts(load(tmp_path / "o.onnx"))
     assert left["ai.onnx.contrib.NegPos"] == 1
     assert "Identity" not in left
+
+
+@pytest.mark.parametrize("verb", ["convert", "optimize"])
+def test_lists_are_json_where_that_is_asked_for(verb: str) -> None:
+    done = modelkit(verb, "--list", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kind"].endswith("Report")
+
+
+def test_a_model_that_nothing_fits_says_so_in_a_line(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 3] x) => (float[n, 3] y)
+    { y = Relu(x) }"""
+    done = modelkit("optimize", model_file(tmp_path / "m.onnx", text), "--no-measure")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to rewrite" in done.stderr
+    assert "before" not in done.stderr
