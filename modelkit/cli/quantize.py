@@ -109,7 +109,8 @@ def quantize(
         named = " and ".join(f"--{mode}" for mode in modes)
         raise UsageError(
             f"{named} exclude each other" if modes else "no kind of quantization named",
-            hint="add --dynamic, --static --calib-data FILE, or --auto --max-drop 0.5%",
+            hint="one of --dynamic, --static --calib-data FILE, --int8-weights, --int4, and"
+            " --auto --max-drop 0.5%",
         )
     arguments = {
         "source": source,
