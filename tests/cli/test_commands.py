@@ -365,3 +365,13 @@ def test_a_model_that_nothing_fits_says_so_in_a_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "nothing to rewrite" in done.stderr
     assert "before" not in done.stderr
+
+
+def test_a_title_stands_on_one_line_and_no_empty_header_under_it(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 3] x) => (float[n, 3] y)
+    { y = %s(x) }"""
+    files = [model_file(tmp_path / f"{op}.onnx", text % op) for op in ("Relu", "Tanh")]
+    done = modelkit("inspect", *files)
+    assert "operators that differ in number\n" in done.stdout
+    assert "versions" in (shown := modelkit("doctor").stdout)
+    assert not shown.splitlines()[1].isspace()
