@@ -171,7 +171,7 @@ ERRORS = {
     "missing file": (["optimize", "nothere.onnx"], 3, "no such file: nothere.onnx"),
     "folder": (["optimize", "."], 3, "is a folder"),
     "empty": (["optimize", "empty.onnx"], 3, "is empty"),
-    "cut off": (["inspect", "cut.onnx"], 3, "not an ONNX model, or is cut off"),
+    "cut off": (["inspect", "cut.onnx"], 3, "is cut off or damaged"),
     "another format": (["optimize", "zip.onnx"], 3, "zip archive"),
     "unknown operator": (["optimize", "magic.onnx"], 4, "Magic"),
     "unknown name of an axis": (
