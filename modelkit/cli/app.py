@@ -10,7 +10,7 @@ COMMANDS: dict[str, str] = {
     "convert": "Turn a trained model of any framework into ONNX, checked against the framework",
     "optimize": "Rewrite the graph so that it runs faster here, verified and never slower",
     "fp16": "Halve a model: FP16 or BF16, proven by simulated half arithmetic",
-    "quantize": "Store and compute layers in 8 bits, gated by accuracy and speed",
+    "quantize": "Store and compute layers in 8 or 4 bits, gated by accuracy and speed",
     "run": "Run a model on files, arrays, texts, images or random values",
     "compare": "Measure how far the outputs of two models are apart",
     "bench": "Time models against each other, interleaved, with confidence intervals",

@@ -1,5 +1,6 @@
 """``modelkit convert``."""
 
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,7 +21,7 @@ class Dtype(StrEnum):
 
 def _list(wanted: bool) -> None:
     if wanted:
-        execute("formats", {}, Manner())
+        execute("formats", {}, Manner(json="--json" in sys.argv))  # eager: the rest is unread
         raise typer.Exit
 
 

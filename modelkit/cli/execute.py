@@ -1,6 +1,7 @@
 """Run one verb in the child process and show its report."""
 
 import json
+import math
 import signal
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def execute(
         # Typer would turn it into "Aborted!" and exit 1.
         sys.exit(128 + signal.SIGINT)
     if manner.json:
-        print(json.dumps(fields))
+        print(json.dumps(_finite(fields), allow_nan=False))
     report = reports.from_json(fields)
     if not manner.json:
         show(report, quiet=manner.quiet)
@@ -54,6 +55,15 @@ def execute(
         write_page(report, Path(page))
     sys.stdout.flush()
     return report
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for NaN and infinity, which JSON (RFC 8259) cannot write."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _paths(arguments: dict[str, Any]) -> list[str]:

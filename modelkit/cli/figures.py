@@ -21,6 +21,14 @@ def count(number: int) -> str:
     return str(number)
 
 
+def operations(number: float) -> str:
+    """Floating-point operations, in a unit that leaves a readable number."""
+    for limit, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
+        if number >= limit:
+            return f"{number / limit:.4g} {unit}"
+    return f"{number:.4g} FLOP"
+
+
 def milliseconds(value: float) -> str:
     """A time given in milliseconds, with three significant digits."""
     if value < 1:

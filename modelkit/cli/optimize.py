@@ -1,5 +1,6 @@
 """``modelkit optimize``."""
 
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -21,7 +22,7 @@ class Level(StrEnum):
 
 def _list(wanted: bool) -> None:
     if wanted:
-        execute("rewrites", {}, Manner())
+        execute("rewrites", {}, Manner(json="--json" in sys.argv))  # eager: the rest is unread
         raise typer.Exit
 
 

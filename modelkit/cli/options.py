@@ -16,11 +16,19 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing outp
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do and check everything, write nothing")]
 Verify = Annotated[
     bool,
-    typer.Option(" /--no-verify", help="Write without comparing result and source (unsafe)"),
+    typer.Option(
+        " /--no-verify",
+        help="Write without comparing result and source (unsafe)",
+        show_default=False,
+    ),
 ]
 Measure = Annotated[
     bool,
-    typer.Option(" /--no-measure", help="Skip the speed gate (same input, same bytes)"),
+    typer.Option(
+        " /--no-measure",
+        help="Skip the speed gate (same input, same bytes)",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print results and errors only")]

@@ -83,7 +83,10 @@ def quantize(
         Calibration, typer.Option(help="How ranges are found; auto: by kind of layer")
     ] = Calibration.AUTO,
     smoothing: Annotated[
-        bool, typer.Option(" /--no-smoothing", help="Leave large channels where they are")
+        bool,
+        typer.Option(
+            " /--no-smoothing", help="Leave large channels where they are", show_default=False
+        ),
     ] = True,
     target: Annotated[str, typer.Option(help="cpu, tensorrt, cuda or any")] = "cpu",
     per_channel: Annotated[
@@ -100,7 +103,7 @@ def quantize(
     measure: options.Measure = True,
     report: options.Report = None,
 ) -> None:
-    """Store and compute layers in 8 bits, gated by accuracy and speed.
+    """Store and compute layers in 8 or 4 bits, gated by accuracy and speed.
 
     Example: modelkit quantize model.onnx --dynamic -o model.int8.onnx
     """
@@ -111,7 +114,8 @@ def quantize(
         named = " and ".join(f"--{mode}" for mode in modes)
         raise UsageError(
             f"{named} exclude each other" if modes else "no kind of quantization named",
-            hint="add --dynamic, --static --calib-data FILE, or --auto --max-drop 0.5%",
+            hint="one of --dynamic, --static --calib-data FILE, --int8-weights, --int4, and"
+            " --auto --max-drop 0.5%",
         )
     arguments = {
         "source": source,

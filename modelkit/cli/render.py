@@ -18,7 +18,15 @@ def lines(report: Any) -> list[RenderableType]:
 
 def table(title: str, *columns: str, right: int = 1) -> Table:
     """A table whose first ``right`` columns are text and the others figures."""
-    found = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    found = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        show_header=any(columns),
+        min_width=min(len(title), 80) or None,  # or rich wraps the title
+    )
     for index, column in enumerate(columns):
         justify: Any = "left" if index < right else "right"
         found.add_column(Text(column), justify=justify, header_style="dim")

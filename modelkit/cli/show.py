@@ -172,13 +172,17 @@ def _(report: reports.FormatsReport) -> list[RenderableType]:
 
 @lines.register
 def _(report: reports.OptimizeReport) -> list[RenderableType]:
-    changes = _table(f"level {report.level}, target {report.target}", "rewrite", "count")
-    for change in report.changes:
-        if change.count:
-            _row(changes, change.name, change.count)
+    how = f"level {report.level}, target {report.target}"
+    made: list[RenderableType] = [Text(f"{how}: nothing to rewrite")]
+    if any(change.count for change in report.changes):
+        changes = _table("", "rewrite", "count")
+        for change in report.changes:
+            if change.count:
+                _row(changes, change.name, change.count)
+        operators = _operators(report.operators_before, report.operators_after)
+        made = [Text(how, style="bold"), changes, operators]
     return [
-        changes,
-        _operators(report.operators_before, report.operators_after),
+        *made,
         _files(report.source, report.result),
         *_verification(report.verification),
         *_speed(report.speed),

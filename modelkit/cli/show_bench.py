@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modelkit import reports
-from modelkit.cli.figures import byte_size, decibels, factor, milliseconds
+from modelkit.cli.figures import byte_size, decibels, factor, milliseconds, operations
 from modelkit.cli.render import lines, notes, row, table
 from modelkit.safe import safe
 
@@ -27,7 +27,7 @@ def _(report: reports.BenchReport) -> list[RenderableType]:
             Text(
                 f"roofline: this machine does {roof.gflops:.0f} GFLOP/s (float32) and moves"
                 f" {roof.gbytes:.1f} GB/s; a run of the first model needs"
-                f" {roof.model_flops / 1e9:.3g} GFLOP and {byte_size(roof.model_bytes)}"
+                f" {operations(roof.model_flops)} and {byte_size(roof.model_bytes)}"
             )
         )
     for point in report.points[:1]:

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modelkit import reports
-from modelkit.cli.figures import byte_size, count, decibels, milliseconds, scientific
+from modelkit.cli.figures import byte_size, count, decibels, milliseconds, operations, scientific
 from modelkit.cli.render import lines, notes, row, table
 from modelkit.safe import safe
 
@@ -81,7 +81,11 @@ def _(report: reports.InspectReport) -> list[RenderableType]:
     operators = ", ".join(f"{safe(name, 60)} {number}" for name, number in report.operators.items())
     weights = ", ".join(f"{name} {byte_size(size)}" for name, size in report.bytes_by_dtype.items())
     runtime = report.file.lowest_runtime
-    parts += [made, Text(f"operators: {operators}"), Text(f"weights: {weights or 'none'}")]
+    parts += [
+        made,
+        Text(f"operators: {operators or 'none'}"),
+        Text(f"weights: {weights or 'none'}"),
+    ]
     if runtime:
         parts.append(Text(f"runs from ONNX Runtime {runtime} on"))
     parts += _costs(report.costs) if report.costs is not None else []
@@ -97,7 +101,7 @@ def _(report: reports.InspectReport) -> list[RenderableType]:
 
 def _costs(found: reports.Costs) -> list[RenderableType]:
     at = " ".join(f"{safe(name, 40)}={length}" for name, length in found.dims.items())
-    text = f"a run{' at ' + at if at else ''}: {found.flops / 1e9:.4g} GFLOP"
+    text = f"a run{' at ' + at if at else ''}: {operations(found.flops)}"
     text += f", activations up to {byte_size(found.activation_bytes)}"
     text += f" at {safe(found.peak_node, 80)}" if found.peak_node else ""
     parts: list[RenderableType] = [Text(text)]

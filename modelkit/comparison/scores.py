@@ -88,11 +88,22 @@ class Scorer:
         if self.own is not None:
             return rows
         if self.metric == "rmse":
-            difference = rows.reshape(len(rows), -1) - wanted.reshape(len(rows), -1)
+            values, targets = rows.reshape(len(rows), -1), wanted.reshape(len(rows), -1)
+            if values.shape != targets.shape:
+                raise UsageError(
+                    f"a row holds {values.shape[1]} values and its label {targets.shape[1]}",
+                    hint="rmse takes a label for each value of the first output",
+                )
+            difference = values - targets
             return np.asarray(np.square(difference.astype(np.float64)).mean(axis=1))
+        classes = wanted.astype(int)
+        if wanted.ndim != 1 or not np.array_equal(classes, wanted):
+            raise UsageError(
+                f"labels of --metric {safe(self.metric)} are one whole number a row",
+                hint="as class numbers; --metric rmse takes values",
+            )
         if self.metric == "f1":
             return np.asarray(rows.argmax(-1))
-        classes = wanted.astype(int)
         if classes.min(initial=0) < 0 or classes.max(initial=0) >= rows.shape[-1]:
             raise UsageError(f"a label is no class: there are {rows.shape[-1]} classes")
         score = np.take_along_axis(rows, classes[:, None], axis=-1)
@@ -100,7 +111,7 @@ class Scorer:
 
     def _score(self, values: np.ndarray, wanted: np.ndarray) -> float:
         if self.own is not None:
-            return float(self.own(values, wanted if self.labels is not None else None))
+            return self._own_score(values, wanted if self.labels is not None else None)
         if self.metric == "rmse":
             return float(np.sqrt(values.mean()))
         if self.metric == "f1":
@@ -108,6 +119,18 @@ class Scorer:
         if self.metric == "mrr":
             return float((1 / values).mean())
         return float((values <= (5 if self.metric == "top5" else 1)).mean())
+
+    def _own_score(self, values: np.ndarray, wanted: np.ndarray | None) -> float:
+        """What the user's function says; its own errors are told as such."""
+        assert self.own is not None
+        try:
+            return float(self.own(values, wanted))
+        except Exception as error:  # code of the user
+            raise UsageError(
+                f"--metric {safe(self.metric)} fails",
+                cause=f"{type(error).__name__}: {safe(str(error))}",
+                hint="it is called with (outputs, labels or None) and returns a number",
+            ) from None
 
 
 def scorer(metric: str | None, labels: np.ndarray | None) -> Scorer:
@@ -129,9 +152,10 @@ def scorer(metric: str | None, labels: np.ndarray | None) -> Scorer:
         sys.path.insert(0, os.fspath(Path.cwd()))
     try:
         own = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # code of the user
         raise UsageError(
-            f"--metric {safe(name)} cannot be imported", cause=safe(str(error))
+            f"--metric {safe(name)} cannot be imported",
+            cause=f"{type(error).__name__}: {safe(str(error))}",
         ) from None
     return Scorer(name, labels, own)
 

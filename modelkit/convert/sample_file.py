@@ -38,7 +38,10 @@ def with_sample(source: Source, options: Options) -> Source:
 
 def _read(path: Path) -> Feeds:
     try:
-        with np.load(regular_file(path), allow_pickle=False) as held:
+        held = np.load(regular_file(path), allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            raise ValueError("it is one array, without a name")
+        with held:
             return {name: held[name] for name in held.files}
     except (ValueError, OSError, AttributeError, zipfile.BadZipFile, EOFError) as error:
         raise BadInput(

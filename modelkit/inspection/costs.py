@@ -111,7 +111,8 @@ def _peak(model: Model) -> tuple[int, str]:
             held.add(value)
             alive += _bytes(value)
         if alive > most:
-            most, place = alive, f"{node.op_type} '{safe(node.name or '', 80)}'"
+            most, place = alive, node.op_type
+            place += f" '{safe(node.name, 80)}'" if node.name else ""
         for value in leaving.get(index, ()):
             if value in held:
                 held.discard(value)

@@ -27,7 +27,8 @@ def lint_findings(model: Model, file: FileFacts, tensors: Sequence[Named]) -> It
     yield from _odd_values(tensors)
     unnamed = sum(not node.name for node in nodes(model))
     if unnamed:
-        yield f"{unnamed} nodes have no name, so that errors and reports cannot point at them"
+        what = "1 node has" if unnamed == 1 else f"{unnamed} nodes have"
+        yield f"{what} no name, so that errors and reports cannot point at them"
     own = {identifier[0] for identifier in model.functions}
     yield from schema_findings(model)
     yield from kernel_findings(model)

@@ -84,14 +84,26 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, memoryview]:
 
 
 def _foreign(path: Path, data: memoryview, why: str) -> BadInput:
-    shown = safe(str(path))
+    shown, head = safe(str(path)), bytes(data[:64])
+    # An IR version first, then a string or message of ModelProto, as every exporter writes it.
+    if len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in _AFTER_VERSION:
+        return BadInput(
+            f"{shown} is cut off or damaged",
+            cause=f"it begins as an ONNX model does, then {why}",
+            hint="fetch or export it again; its checksum tells whether the copy is whole",
+            code="not-onnx",
+        )
     return BadInput(
         f"{shown} is not an ONNX model, or is cut off",
-        cause=f"it looks like {files.looks_like(bytes(data[:64]))}; {why}",
-        hint=f"if it comes from a framework, run `modelkit convert {shown} -o model.onnx`",
+        cause=f"it looks like {files.looks_like(head)}; {why}",
+        hint="if it is the file of a framework, `modelkit convert` turns it into ONNX; "
+        "`modelkit convert --list` shows what it reads",
         code="not-onnx",
     )
 
+
+_AFTER_VERSION = {number << 3 | 2 for number in (2, 3, 4, 6, 7, 8, 14)}
+"""Tags that follow the IR version: producer, its version, domain, text, graph, opset, metadata."""
 
 Views = dict[int, tuple[memoryview, Path]]
 

@@ -111,7 +111,7 @@ def quantize_file(
         skips=tuple(made.outcome.skips),
         verification=delivery.verification,
         speed=delivery.speed,
-        notes=(*made.notes, *slow_but_small(delivery.speed)),
+        notes=(*made.notes, *slow_but_small(delivery.speed, mode)),
         written=delivery.written,
         layers=made.noise(),
         points=made.points,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from modelkit import progress
@@ -10,6 +11,7 @@ from modelkit.model import load
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.options import Options
 from modelkit.runtime.data import read_data
+from modelkit.runtime.data.rows import in_rows, separable
 from modelkit.runtime.data.settings import resolved
 from modelkit.runtime.feeds import Proposal, propose
 from modelkit.runtime.session import Feeds, open_session
@@ -35,6 +37,7 @@ class Data:
 def read(source: Path, options: Options, seed: int = 0) -> Data:
     """The data that ``options`` name for the model at ``source``.
 
+    Where all is one sample, its rows are samples of their own if the model takes them apart.
     From 64 samples on, one in eight, 16 at most, is kept away from calibration for the check.
 
     Raises:
@@ -45,11 +48,17 @@ def read(source: Path, options: Options, seed: int = 0) -> Data:
         return _random(source, seed)
     path = Path(options.calib_data)
     settings = resolved(options.preprocessing, load(source).metadata_props, source.parent)
+
+    def files() -> Iterator[Feeds]:
+        return read_data(path, inputs, tokenizer_folder=source.parent, settings=settings)
+
     with open_session(source, optimize=False) as session:
         inputs = session.inputs
+        head = list(islice(files(), 2))
+        by_rows = len(head) == 1 and separable(head[0], inputs, session.run)
 
     def whole() -> Iterator[Feeds]:
-        return read_data(path, inputs, tokenizer_folder=source.parent, settings=settings)
+        return chain.from_iterable(map(in_rows, files())) if by_rows else files()
 
     count, held = 0, []
     for number, feeds in enumerate(whole()):

@@ -63,7 +63,9 @@ def read_goal(min_sqnr: float | None, min_agreement: str | None, max_drop: str |
     """
     given = [Goal("min_sqnr", min_sqnr)] if min_sqnr is not None else []
     for kind, text in (("min_agreement", min_agreement), ("max_drop", max_drop)):
-        given += [Goal(kind, share(text))] if text is not None else []
+        given += (
+            [Goal(kind, share(text, f"--{kind.replace('_', '-')}"))] if text is not None else []
+        )
     if len(given) != 1:
         raise UsageError(
             "two goals cannot be searched for at once" if given else "--auto needs a goal",
@@ -72,8 +74,8 @@ def read_goal(min_sqnr: float | None, min_agreement: str | None, max_drop: str |
     return given[0]
 
 
-def share(text: str) -> float:
-    """What "0.5%" and "0.005" say, a share.
+def share(text: str, option: str) -> float:
+    """What "0.5%" and "0.005" say, a share; ``option`` is where it was given.
 
     Raises:
         UsageError: no number, or outside 0 to 1.
@@ -84,7 +86,10 @@ def share(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise UsageError(f"'{safe(text, 40)}' is no share", hint="write 0.5% or 0.005")
+        raise UsageError(
+            f"{option} {safe(text, 40)} is no share",
+            hint="write a percentage, as 0.5%, or a fraction of 1, as 0.005",
+        )
     return value
 
 

@@ -83,12 +83,15 @@ def slower(
     )
 
 
-def slow_but_small(speed: SpeedVerdict) -> list[str]:
+def slow_but_small(speed: SpeedVerdict, mode: str) -> list[str]:
     """What to say of a result that is kept for its size though it lost the race, or ran none."""
     if speed.ratio is None and "50 µs" in speed.reason:
+        why = "but quantizing the activations costs as much as they save"
+        if mode in ("int4", "int8-weights"):
+            why = "no run faster: activations stay in float"
         return [
-            "a run takes less than 50 µs, most of it the call itself: eight bits make the file"
-            " smaller, but quantizing the activations costs as much as they save"
+            f"a run takes less than 50 µs, most of it the call itself: fewer bits make the file"
+            f" smaller, {why}"
         ]
     if speed.ratio is None or speed.ratio.high >= 1:
         return []

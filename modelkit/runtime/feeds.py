@@ -87,11 +87,11 @@ def propose(
                 return Proposal(trials, origin)
         except ModelkitError as error:
             failure = failure or error
-    wanted = " ".join(f"--input {safe(spec.name)}=FILE.npy" for spec in chosen)
     raise CheckFailed(
         "no generated inputs run on this model with finite outputs that depend on them",
         cause=failure.cause or failure.message if failure else "its outputs ignore its inputs",
-        hint=f"give real ones: {wanted}",
+        hint="give real ones: --eval-data (compare), --calib-data (fp16, quantize), --sample "
+        "(convert); optimize and convert go on unproven with --no-verify --no-measure",
         code="no-inputs",
     )
 

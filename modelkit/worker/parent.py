@@ -199,7 +199,7 @@ class _Conversation:
 
     def _out_of_memory(self, cause: str = "") -> OutOfMemory:
         return OutOfMemory(
-            f"{self._task} reached the memory limit of {self._limit / 2**30:.1f} GiB"
+            f"{self._task} reached the memory limit of {_readable(self._limit)}"
             f" during {self._step}",
             cause=safe(cause, 500),
             hint="give it more with --memory-limit",
@@ -230,3 +230,8 @@ def _task(verb: str, arguments: dict[str, Any]) -> str:
     """The verb and the file it works on."""
     source = next((v for k in _SOURCES if isinstance(v := arguments.get(k), str)), "")
     return f"{verb} of {safe(source)}" if source else verb
+
+
+def _readable(size: int) -> str:
+    """Bytes in the units of ``--memory-limit``."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

@@ -171,7 +171,7 @@ ERRORS = {
     "missing file": (["optimize", "nothere.onnx"], 3, "no such file: nothere.onnx"),
     "folder": (["optimize", "."], 3, "is a folder"),
     "empty": (["optimize", "empty.onnx"], 3, "is empty"),
-    "cut off": (["inspect", "cut.onnx"], 3, "not an ONNX model, or is cut off"),
+    "cut off": (["inspect", "cut.onnx"], 3, "is cut off or damaged"),
     "another format": (["optimize", "zip.onnx"], 3, "zip archive"),
     "unknown operator": (["optimize", "magic.onnx"], 4, "Magic"),
     "unknown name of an axis": (
@@ -360,3 +360,29 @@ def test_what_is_alike_is_explained_once(tmp_path: Path) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("not fused: silu")]
     assert len(lines) == 1
     assert " and 2 more: left out by --skip" in lines[0]
+
+
+@pytest.mark.parametrize("verb", ["convert", "optimize"])
+def test_lists_are_json_where_that_is_asked_for(verb: str) -> None:
+    done = modelkit(verb, "--list", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kind"].endswith("Report")
+
+
+def test_a_model_that_nothing_fits_says_so_in_a_line(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 3] x) => (float[n, 3] y)
+    { y = Relu(x) }"""
+    done = modelkit("optimize", model_file(tmp_path / "m.onnx", text), "--no-measure")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to rewrite" in done.stderr
+    assert "before" not in done.stderr
+
+
+def test_a_title_stands_on_one_line_and_no_empty_header_under_it(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 3] x) => (float[n, 3] y)
+    { y = %s(x) }"""
+    files = [model_file(tmp_path / f"{op}.onnx", text % op) for op in ("Relu", "Tanh")]
+    done = modelkit("inspect", *files)
+    assert "operators that differ in number\n" in done.stdout
+    assert "versions" in (shown := modelkit("doctor").stdout)
+    assert not shown.splitlines()[1].isspace()

@@ -3,6 +3,11 @@ from pathlib import Path
 from modelkit.cli import execute
 
 
+def test_what_json_cannot_write_is_null() -> None:
+    found = execute._finite({"a": [1.5, float("inf")], "b": (float("nan"), "x"), "c": 7})
+    assert found == {"a": [1.5, None], "b": [None, "x"], "c": 7}
+
+
 def test_weights_beside_a_model_count_by_the_name_it_gives_them(tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"
     model.write_bytes(b"graph ... weights.bin ... tiny.bin")

@@ -32,6 +32,14 @@ def test_milliseconds(value: float, text: str) -> None:
     assert figures.milliseconds(value) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 FLOP"), (6, "6 FLOP"), (8192, "8.192 kFLOP"), (2.5e6, "2.5 MFLOP"), (3e13, "30 TFLOP")],
+)
+def test_operations(number: float, text: str) -> None:
+    assert figures.operations(number) == text
+
+
 def test_factor_decibels_scientific() -> None:
     assert figures.factor(Interval(2.0, 1.96, 2.04)) == "2.00x (1.96-2.04)"
     assert figures.decibels(18.53) == "18.5 dB"

@@ -55,6 +55,13 @@ def test_the_users_own_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert score("own_metric:total", LABELS).a == A.sum() + 5
     with pytest.raises(UsageError, match="cannot be imported"):
         scorer("own_metric:nothing", None)
+    (tmp_path / "bad_metric.py").write_text("def broken(outputs, labels):\n    return 1 / 0\n")
+    with pytest.raises(UsageError, match="fails") as caught:
+        score("bad_metric:broken", LABELS)
+    assert "ZeroDivisionError" in caught.value.cause
+    (tmp_path / "no_python.py").write_text("def (")
+    with pytest.raises(UsageError, match="cannot be imported"):
+        scorer("no_python:f", None)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "a:b c", ":f"])
@@ -70,6 +77,12 @@ def test_labels_must_fit_the_rows() -> None:
         score("top1", np.zeros(5))
     with pytest.raises(UsageError, match="no class"):
         score("top1", LABELS + 2)
+    for metric in ("top1", "f1"):
+        for labels in (LABELS + 0.5, np.stack([LABELS, LABELS], axis=1)):
+            with pytest.raises(UsageError, match="one whole number a row"):
+                score(metric, labels)
+    with pytest.raises(UsageError, match="a row holds 3 values and its label 1"):
+        score("rmse", LABELS)
 
 
 def test_labels_in_every_form(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ def test_samples_that_do_not_fit_are_told(tmp_path: Path) -> None:
     sample.write_bytes(b"PK nothing")
     with pytest.raises(BadInput, match="no .npz file"):
         convert_file(str(path), target, sample=str(sample))
+    np.save(tmp_path / "s.npy", np.ones((1, 4), np.float32))
+    with pytest.raises(BadInput, match="no .npz file") as caught:
+        convert_file(str(path), target, sample=str(tmp_path / "s.npy"))
+    assert "one array" in caught.value.cause
     for arrays, words in (
         ({"y": np.ones((1, 4))}, "no array 'x'"),
         ({"x": np.ones((1, 5))}, "not \\['n', 4\\]"),

@@ -182,7 +182,7 @@ def test_lint_counts_nodes_without_a_name_and_names_foreign_domains(tmp_path: Pa
     text = """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
     g (float[n] x) => (float[n] y) { z = Neg(x) [named] y = com.microsoft.Gelu(z) }"""
     report = inspected(tmp_path / "m.onnx", onnx.parser.parse_model(text))
-    assert report.lint[0].startswith("1 nodes have no name")
+    assert report.lint[0].startswith("1 node has no name")
     assert report.lint[1] == "needs a runtime with operators of com.microsoft"
     assert report.operators == {"Neg": 1, "com.microsoft.Gelu": 1}
 

@@ -115,8 +115,9 @@ def test_every_cut_of_a_file_is_refused_or_read(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     for length in range(1, len(data), 7):
         path.write_bytes(data[:length])
-        with pytest.raises(BadInput):
+        with pytest.raises(BadInput) as caught:
             load(path)
+        assert length < 3 or "is cut off or damaged" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,7 @@ def test_another_format_is_named(tmp_path: Path, head: bytes, name: str) -> None
     with pytest.raises(BadInput, match="not an ONNX model") as caught:
         load(path)
     assert name in caught.value.cause
+    assert "modelkit convert --list" in caught.value.hint
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells it on Linux only")

@@ -46,6 +46,19 @@ def test_few_samples_serve_twice_and_are_warned_about(model: Path) -> None:
     assert "kept" not in found.check.source
 
 
+def test_the_rows_of_one_array_are_samples(model: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(80, 8)).astype(np.float32)
+    file = model.with_name("x.npy")
+    np.save(file, rows)
+    found = data.read(model, Options(mode="static", calib_data=str(file)))
+    assert found.notes == ()
+    assert found.count == len(list(found.samples())) == 70
+    assert "kept from calibration" in found.check.source
+    seen = np.concatenate([each["x"] for each in found.samples()])
+    held = np.concatenate([feeds["x"] for feeds, _ in found.check.trials])
+    assert sorted(np.concatenate([seen, held])[:, 0]) == sorted(rows[:, 0])
+
+
 def test_random_data_is_said_loudly(model: Path) -> None:
     heard: list[str] = []
     progress.listen(lambda kind, text: heard.append(text) if kind == "warning" else None)

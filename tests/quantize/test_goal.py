@@ -12,13 +12,14 @@ from tests.models import linear_text, model_file, run
 
 @pytest.mark.parametrize(("text", "value"), [("0.5%", 0.005), ("0.005", 0.005), ("99.5 %", 0.995)])
 def test_a_share_is_a_percentage_or_a_fraction(text: str, value: float) -> None:
-    assert share(text) == pytest.approx(value)
+    assert share(text, "--max-drop") == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["99.5", "-1%", "half", "", "101%", "nan"])
 def test_what_is_no_share_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        share(text)
+        share(text, "--max-drop")
+    assert caught.value.message.startswith("--max-drop ")
     assert "0.5%" in str(caught.value.hint)
 
 

@@ -44,7 +44,7 @@ def test_four_bits_are_led_by_data_and_told(tmp_path: Path) -> None:
     )
     assert (made.step, made.gated) == ("int4", False)
     assert "blocks of 32, asymmetric" in made.notes
-    assert "1 layers rounded by what they compute on 1 samples" in made.notes
+    assert "1 layers rounded by what they compute on 284 samples" in made.notes
     assert "in 8 bits: 1 of the last layers" in made.notes
     assert {each.node for each in made.noise()} == {"first", "last"}
     assert made.noise()[0].sqnr > 15

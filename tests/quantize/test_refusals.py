@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.refusals import already_quantized, nothing, slower
+from modelkit.quantize.refusals import already_quantized, nothing, slow_but_small, slower
 from modelkit.reports import Interval, SpeedVerdict
 from tests.quantize.graphs import model_of
 
@@ -40,3 +40,10 @@ def test_nothing_quantized_lists_the_reasons_by_number() -> None:
 
 def test_signs_of_an_earlier_quantization_are_found() -> None:
     assert list(already_quantized(model_of(LOOSE))) == ["QuantizeLinear"]
+
+
+def test_a_run_too_short_to_judge_is_explained_by_what_was_done() -> None:
+    short = SpeedVerdict(None, True, "not judged: a run takes less than 50 µs")
+    assert "quantizing the activations" in slow_but_small(short, "dynamic")[0]
+    assert "activations stay in float" in slow_but_small(short, "int4")[0]
+    assert slow_but_small(SpeedVerdict(None, True, "--no-measure was given"), "int4") == []

@@ -70,7 +70,7 @@ def test_nothing_usable_says_what_to_type(tmp_path: Path) -> None:
     <float z = {0}> { y = Div(x, z) }"""
     with pytest.raises(CheckFailed, match="no generated inputs") as caught:
         proposal(model_file(tmp_path / "m.onnx", text))
-    assert "--input x=FILE.npy" in caught.value.hint
+    assert "--eval-data (compare)" in caught.value.hint
 
 
 def test_outputs_that_ignore_their_inputs_prove_nothing(tmp_path: Path) -> None:

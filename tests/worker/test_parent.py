@@ -243,3 +243,8 @@ def test_grandchildren_die_with_the_worker(tmp_path: Path) -> None:
         ["ps", "-o", "stat=", "-p", note.read_text()], capture_output=True, text=True
     )
     assert state.stdout.strip()[:1] in ("", "Z")
+
+
+def test_a_small_limit_is_told_in_units_that_show_it(tmp_path: Path) -> None:
+    with pytest.raises(OutOfMemory, match=r"limit of \d+ MiB"):
+        run("eat", arguments={"gigabytes": 3.0}, memory_limit=200 << 20)
