@@ -198,6 +198,10 @@ def _split(model: ir.Model) -> tuple[Weights, onnx.ModelProto]:
     kept = [tensor for tensor in proto.graph.initializer if tensor.name not in streamed]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
+    # An initializer says its type itself.
+    told = [info for info in proto.graph.value_info if info.name not in model.graph.initializers]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(told)
     return [(name, tensor) for name, _, tensor in values], proto
 
 

@@ -16,6 +16,7 @@ from modelkit.model import (
     check_target,
     facts,
     load,
+    nodes,
     sha256,
     strip_debug,
 )
@@ -97,6 +98,7 @@ def fp16_file(
         check_target(target, force=force)
     made = _made(origin, path, options, seed, needed=verify or options.mixed)
     done = made.done
+    _forget_types(made.model, origin)
     strip_debug(made.model)
     keep_settings(made.model, options.preprocessing)
     add_step(made.model, "fp16", recipe, digest, [f"{done.in_half} nodes in {options.step}"])
@@ -216,6 +218,17 @@ def _delivered(made: _Made, target: Path, terms: Terms, options: Options, path: 
         if error.code != "outputs-differ":
             raise
         raise unlike(error, options.step, mixed=options.mixed) from None
+
+
+def _forget_types(model: Model, origin: Model) -> None:
+    """Leave out what conversion had to find out and the source does not say: it costs bytes."""
+    said = {
+        value.name for node in nodes(origin) for value in node.outputs if value.type is not None
+    }
+    for node in nodes(model):
+        for value in node.outputs:
+            if value.name not in said and not value.is_graph_output():
+                value.type = value.shape = None
 
 
 def _is_large(model: Model) -> bool:
