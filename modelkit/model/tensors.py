@@ -1,6 +1,7 @@
 """Weights that stay in their file until somebody asks for their values."""
 
 import mmap
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ _SUB_BYTE_OR_STRING = frozenset(
         ir.DataType.UINT2,
     }
 )
+
+
+_TILE = 64
 
 
 class MappedTensor(ir.LazyTensor):
@@ -50,7 +54,26 @@ def raw(tensor: ir.TensorProtocol) -> memoryview:
     """The tensor's bytes as ONNX stores them, without a copy where it is mapped."""
     if isinstance(tensor, MappedTensor):
         return tensor.view
+    if type(tensor) is ir.Tensor and tensor.dtype.bitwidth >= 8 and sys.byteorder == "little":
+        array = _laid_out(tensor.numpy())
+        if array is not None:
+            return memoryview(array.reshape(-1).view(np.uint8).data)
     return memoryview(tensor.tobytes()).cast("B")
+
+
+def _laid_out(array: np.ndarray) -> np.ndarray | None:
+    """A matrix that is the transpose of one, copied tile by tile; None for any other array.
+
+    By whole rows each number read costs a line of the cache: twice the time for large weights.
+    """
+    rows = array.reshape(array.shape[0], -1) if array.ndim > 1 and array.size else array
+    if rows.ndim != 2 or rows.strides[0] >= rows.strides[1] or not np.may_share_memory(rows, array):
+        return None
+    made = np.empty(rows.shape, rows.dtype)
+    for i in range(0, rows.shape[0], _TILE):
+        for j in range(0, rows.shape[1], _TILE):
+            made[i : i + _TILE, j : j + _TILE] = rows[i : i + _TILE, j : j + _TILE]
+    return made
 
 
 def release(tensor: ir.TensorProtocol | None) -> None:

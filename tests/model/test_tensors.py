@@ -53,3 +53,20 @@ def resident() -> int:
         pytest.skip("memory is measured on Linux only")
     line = next(each for each in status.read_text().splitlines() if each.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (129, 64), (65, 67), (200, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.float64, np.bool_])
+def test_a_transposed_weight_is_written_as_its_copy_would_be(
+    shape: tuple[int, int], dtype: type
+) -> None:
+    array: np.ndarray = np.arange(shape[0] * shape[1]).reshape(shape).astype(dtype)
+    for view in (array.T, array.T[:, :, None, None], array, array[::-1], array[:, ::2]):
+        assert bytes(raw(ir.tensor(view))) == np.ascontiguousarray(view).tobytes()
+
+
+def test_half_and_small_types_are_written_whole() -> None:
+    array = np.arange(12, dtype=np.float16).reshape(3, 4).T
+    assert bytes(raw(ir.tensor(array))) == np.ascontiguousarray(array).tobytes()
+    four = ir.Tensor(np.arange(-8, 8, dtype=np.int8), dtype=ir.DataType.INT8)
+    assert len(raw(four)) == 16
