@@ -18,7 +18,7 @@ from modelkit.quantize.embeddings import Tables, is_table
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.recurrent import RECURRENT, Recurrent
-from modelkit.quantize.weights import REPLACEABLE, Packer, array_of, is_replaceable, is_weight
+from modelkit.quantize.weights import Packer, array_of, is_weight, why_without
 
 # Operators with weights that stay as they are, and why.
 _REASONS = {
@@ -66,9 +66,10 @@ class Quantizer:
         if handler is None and node.op_type not in _REASONS:
             return
         if not weights:
-            if any(map(is_replaceable, node.inputs)):
+            lacking = why_without(node)
+            if lacking is not None:
                 self.outcome.candidates += 1
-                self.outcome.skip(node, REPLACEABLE)
+                self.outcome.skip(node, lacking)
             return
         if node.op_type == "Gather" and not is_table(node.inputs[0]):
             return

@@ -20,7 +20,7 @@ from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.recurrent import RECURRENT, unfit
-from modelkit.quantize.weights import REPLACEABLE, array_of, is_replaceable, is_weight
+from modelkit.quantize.weights import array_of, is_weight, why_without
 
 REASONS = {
     "ConvTranspose": "ONNX Runtime has no integer kernel for it",
@@ -132,9 +132,9 @@ def make_plan(
     for node in model.graph:
         weights = [value for value in node.inputs if is_weight(value)]
         known = node.op_type in ("MatMul", "Conv", "Gather", *RECURRENT, *REASONS)
-        if known and not weights and any(map(is_replaceable, node.inputs)):
+        if known and not weights and (lacking := why_without(node)) is not None:
             outcome.candidates += 1
-            outcome.skip(node, REPLACEABLE)
+            outcome.skip(node, lacking)
         if not weights or not known or (node.op_type == "Gather" and not is_table(node.inputs[0])):
             continue
         outcome.candidates += 1

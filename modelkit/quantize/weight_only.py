@@ -29,7 +29,7 @@ from modelkit.quantize.nbits import DOMAIN, Nbits, unfit
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.prepare import prepared
-from modelkit.quantize.weights import is_weight
+from modelkit.quantize.weights import is_weight, why_without
 from modelkit.runtime import metrics
 
 _OLDEST_OPSET = 11
@@ -112,10 +112,12 @@ class WeightOnly:
                 continue
             for node in list(graph):
                 weights = [value for value in node.inputs if is_weight(value)]
-                if not weights or not _is_layer(node):
+                if not _is_layer(node):
+                    continue
+                reason = self._reason(node) if weights else why_without(node)
+                if not weights and reason is None:
                     continue
                 self.outcome.candidates += 1
-                reason = self._reason(node)
                 if reason is not None:
                     self.outcome.skip(node, reason)
                 elif is_onnx(node, "Gather"):

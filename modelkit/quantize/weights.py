@@ -25,14 +25,24 @@ def is_weight(value: ir.Value | None) -> bool:
     return tensor.dtype in FLOATS and tensor.size >= _FEWEST_WEIGHTS and len(tensor.shape) > 1
 
 
-REPLACEABLE = "its weight is an input with a default, which another value may take the place of"
+_REPLACEABLE = "its weight is an input with a default, which another value may take the place of"
+_SMALL = f"its weights are fewer than {_FEWEST_WEIGHTS}: there is nothing to gain"
+_LAYERS = frozenset(("Conv", "ConvTranspose", "Einsum", "Gemm", "GRU", "LSTM", "MatMul", "RNN"))
 
 
-def is_replaceable(value: ir.Value | None) -> bool:
-    """Whether ``value`` would be a weight if it were no input of the graph too."""
-    if value is None or not value.is_graph_input() or value.const_value is None:
-        return False
-    return value.const_value.dtype in FLOATS and len(value.const_value.shape) > 1
+def why_without(node: ir.Node) -> str | None:
+    """Why a layer that has constants for weights has none to quantize; None: it has none at all."""
+    matrices = [
+        value
+        for value in node.inputs
+        if value is not None
+        and value.const_value is not None
+        and value.const_value.dtype in FLOATS
+        and len(value.const_value.shape) > 1
+    ]
+    if any(value.is_graph_input() for value in matrices):
+        return _REPLACEABLE
+    return _SMALL if matrices and node.op_type in _LAYERS else None
 
 
 def array_of(value: ir.Value | None) -> np.ndarray:
