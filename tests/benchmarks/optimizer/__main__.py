@@ -18,10 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks.optimizer.contenders import CONTENDERS, ROOT
-from tests.benchmarks.optimizer.results import merged, read, write
+from tests.benchmarks.optimizer.results import merged, read
 from tests.benchmarks.optimizer.running import Course, rows_of
 from tests.benchmarks.optimizer.tables import markdown
 from tests.benchmarks.optimizer.zoo import exhibit, recipes_of
+from tests.benchmarks.rows import write
 
 _EXPORTERS = ("dynamo", "torchscript", "tf2onnx")
 

@@ -1,9 +1,10 @@
 """What was measured, one row a model and contender, kept as JSON between runs."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.benchmarks import rows
 
 EXPORTS = "exports"
 """The contender of a row that compares our results for both exporters: dynamo over TorchScript."""
@@ -43,20 +44,7 @@ class Row:
 
 def read(path: Path) -> list[Row]:
     """The rows in ``path``, none if it is not there."""
-    if not path.is_file():
-        return []
-    rows = []
-    for found in json.loads(path.read_text())["rows"]:
-        latency = found.pop("latency")
-        rows.append(Row(**found, latency=tuple(latency) if latency else None))
-    return rows
-
-
-def write(path: Path, rows: Iterable[Row], machine: dict[str, str]) -> None:
-    """Write ``rows`` and the ``machine`` they were measured on."""
-    found = {"machine": machine, "rows": [asdict(row) for row in rows]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    return rows.read(path, Row, "latency")
 
 
 def merged(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:

@@ -13,8 +13,9 @@ from tests.benchmarks.optimizer import judge
 from tests.benchmarks.optimizer.environments import PEERS, PeerMissing, pinned, python_of
 from tests.benchmarks.optimizer.process import last_error, measured
 from tests.benchmarks.optimizer.race import race
-from tests.benchmarks.optimizer.results import Row, merged, read, write
+from tests.benchmarks.optimizer.results import Row, merged, read
 from tests.benchmarks.optimizer.tables import difference, findings, markdown
+from tests.benchmarks.rows import write
 from tests.models import linear_text, model_file
 
 

@@ -18,8 +18,9 @@ from tests.benchmarks.optimizer.__main__ import chosen, machine
 from tests.benchmarks.optimizer.contenders import ROOT
 from tests.benchmarks.optimizer.process import last_error, measured
 from tests.benchmarks.quantize.contenders import CONTENDERS, Contender
-from tests.benchmarks.quantize.results import Row, markdown, merged, read, write
+from tests.benchmarks.quantize.results import Row, markdown, merged, read
 from tests.benchmarks.quantize.subjects import SUBJECTS, Subject
+from tests.benchmarks.rows import write
 
 _LIMIT = 1800.0
 

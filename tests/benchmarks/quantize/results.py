@@ -1,11 +1,11 @@
 """One row a subject and contender, kept as JSON and shown as Markdown."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from tests.benchmarks import rows
 from tests.benchmarks.quantize.contenders import CONTENDERS
 from tests.benchmarks.quantize.subjects import SUBJECTS
 
@@ -35,20 +35,7 @@ class Row:
 
 def read(path: Path) -> list[Row]:
     """The rows in ``path``, none if it is not there."""
-    if not path.is_file():
-        return []
-    rows = []
-    for found in json.loads(path.read_text())["rows"]:
-        ratio = found.pop("ratio")
-        rows.append(Row(**found, ratio=tuple(ratio) if ratio else None))
-    return rows
-
-
-def write(path: Path, rows: Iterable[Row], machine: dict[str, str]) -> None:
-    """Write ``rows`` and the ``machine`` they were measured on."""
-    found = {"machine": machine, "rows": [asdict(row) for row in rows]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    return rows.read(path, Row, "ratio")
 
 
 def merged(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:

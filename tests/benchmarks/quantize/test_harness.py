@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from tests.benchmarks.quantize import nets, pictures
-from tests.benchmarks.quantize.results import Row, markdown, merged, read, write
+from tests.benchmarks.quantize.results import Row, markdown, merged, read
+from tests.benchmarks.rows import write
 
 FINE = Row("cnn", "modelkit-static", "", 37.3, 1.0, None, 0.99, 0.992, 0.15, (1.7, 1.6, 1.8), 3.0)
 BROKEN = Row("cnn", "ort-dynamic", "InferenceError: (64) vs (128)")
