@@ -65,13 +65,7 @@ def check_target(target: Path, *, force: bool) -> None:
 class Staged:
     """An output written completely but not yet in its place; leaving the block discards it."""
 
-    def __init__(
-        self,
-        path: Path,
-        target: Path,
-        data: Path | None,
-        created: bool,
-    ) -> None:
+    def __init__(self, path: Path, target: Path, data: Path | None, created: bool) -> None:
         self.path = path
         self._target = target
         self._data = data if created else None

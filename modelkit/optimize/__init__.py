@@ -51,7 +51,8 @@ class _Job:
     """One call of :func:`optimize_file`: what was asked, and what was said on the way.
 
     ``source`` is what results are compared with: the file given, or, where its axes or ends were
-    changed first, the changed model in ``folder``.
+    changed first, the changed model in ``folder``.  ``fresh`` is a model of it that nobody used up
+    yet; ``operators`` are those of the file given.
     """
 
     source: Path
@@ -128,8 +129,8 @@ def optimize_file(
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
     before = facts(origin, path)
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
-        counts = operator_counts(origin)
-        job = _Job(path, place, origin, counts, sha256(path), terms, shaping, Path(folder))
+        held, digest = operator_counts(origin), sha256(path)
+        job = _Job(path, place, origin, held, digest, terms, shaping, Path(folder))
         del origin
         if not (force or dry_run) and up_to_date(place, "optimize", job.recipe(choice), job.sha):
             return _unchanged(job, choice, before)
@@ -143,7 +144,7 @@ def optimize_file(
             target=target,
             changes=done.changes,
             near_misses=done.near_misses,
-            operators_before=counts,
+            operators_before=job.operators,
             operators_after=operator_counts(done.model),
             verification=delivery.verification,
             speed=delivery.speed,

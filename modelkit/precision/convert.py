@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from modelkit.model import Model
-from modelkit.model.walk import ONNX, graphs
+from modelkit.model.walk import ONNX, graphs, nested
 from modelkit.passes.surgery import bypass, is_onnx
 from modelkit.precision.narrow import narrowed
 from modelkit.precision.slots import Slot, Slots, all_slots, owners
@@ -228,8 +228,7 @@ def place_after(graph: ir.Graph, value: ir.Value, node: ir.Node) -> None:
 
 def _all_values(model: Model) -> Iterator[ir.Value]:
     """Every value once: the graph's and those of bodies; functions are left alone."""
-    waiting: list[ir.Graph] = [model.graph, *model.graph.subgraphs()]
-    for graph in dict.fromkeys(waiting):
+    for graph in dict.fromkeys(nested(model.graph)):
         own = [*graph.inputs, *graph.initializers.values()]
         yield from dict.fromkeys(own)
         for node in graph:

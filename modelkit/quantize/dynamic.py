@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, add_constant, const_of
+from modelkit.model import Model, add_constant, const_of, nested
 from modelkit.quantize.embeddings import Tables, is_table
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.outcome import Outcome
@@ -47,8 +47,7 @@ class Quantizer:
 
     def run(self, model: Model) -> Outcome:
         """Quantize every layer of the graph and its subgraphs, in place."""
-        graphs = [model.graph, *model.graph.subgraphs()]
-        for graph in {id(graph): graph for graph in graphs}.values():
+        for graph in list(nested(model.graph)):
             for node in list(graph):
                 self._visit(node, graph)
         if self.outcome.quantized:

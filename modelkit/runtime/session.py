@@ -240,9 +240,6 @@ class Setup:
             )
         level = getattr(ort.GraphOptimizationLevel, GRAPH_LEVELS[self.graph_level])
         options.graph_optimization_level = level
-        if self.graph_level == "none":
-            # Packing copies the weights, which pays only where a model runs often.
-            options.add_session_config_entry("session.disable_prepacking", "1")
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
@@ -271,6 +268,10 @@ class Setup:
         return given | tensorrt.cache_options(root, sha256(path), given, versions)
 
 
+_UNPACKED = {"session.disable_prepacking": "1"}
+"""Packing copies the weights, which pays only where a model runs often."""
+
+
 def open_session(
     path: Path,
     *,
@@ -281,11 +282,15 @@ def open_session(
     custom_ops: Sequence[Path] = (),
     profile: Path | None = None,
 ) -> Session:
-    """Open the model in ``path``, as :class:`Setup` does; without ``optimize`` as it is written."""
+    """Open the model in ``path``, as :class:`Setup` does; without ``optimize`` as it is written.
+
+    As it is written it is only run a few times, so its weights are left in their file.
+    """
     setup = Setup(
         providers=tuple(providers),
         threads=threads,
         graph_level="all" if optimize else "none",
+        session_options={} if optimize else _UNPACKED,
         allow_fallback=allow_fallback,
         custom_ops=tuple(custom_ops),
     )
