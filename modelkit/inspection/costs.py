@@ -11,6 +11,7 @@ from modelkit.model.flops import flops
 from modelkit.model.walk import inside
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
+from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.reports import Costs
 from modelkit.safe import safe
 
@@ -28,6 +29,7 @@ def costs(model: Model, dims: Mapping[str, int]) -> Costs:
         UsageError: ``dims`` names no axis of the inputs.
     """
     used = _fix(model, dims)
+    restore_convolutions(model)
     inline_functions(model)
     infer_symbols(model)
     by_operator: Counter[str] = Counter()

@@ -1,12 +1,13 @@
 """A model in one line: sizes, operators, and the oldest runtime that opens it."""
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import onnx_ir as ir
 
 from modelkit.model.tensors import MappedTensor
-from modelkit.model.walk import nested, nodes
+from modelkit.model.walk import OURS, inside, nested
 from modelkit.reports import FileFacts
 
 # Newest ai.onnx opset and IR version that each ONNX Runtime release opens.
@@ -48,9 +49,13 @@ def facts(model: ir.Model, path: Path) -> FileFacts:
 
 
 def operator_counts(model: ir.Model) -> dict[str, int]:
-    """Nodes by ``OpType``, or ``domain.OpType`` outside ai.onnx, most frequent first."""
+    """Nodes by ``OpType``, or ``domain.OpType`` outside ai.onnx, most frequent first.
+
+    Those in functions count once, whoever calls them; a call of modelkit's own is one operator.
+    """
     counts: Counter[str] = Counter()
-    for node in nodes(model):
+    functions = [each for each in model.functions.values() if each.domain != OURS]
+    for node in chain(inside(model.graph), *map(inside, functions)):
         domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
         counts[f"{domain}{node.op_type}"] += 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 import onnx_ir as ir
 
 ONNX = ("", "ai.onnx")
+OURS = "modelkit"
+"""The domain of the functions that fusions write, each of which stands for an operator."""
 CARRIERS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 """The operators of the ONNX domain that have graphs as attributes."""
 

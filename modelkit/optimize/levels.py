@@ -9,6 +9,7 @@ from modelkit.optimize.choice import Choice
 from modelkit.passes import Watch, run_level
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.passes.fuse import WORKING, fuse
+from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.reports import Change, NearMiss
 from modelkit.rewrite import Fusion
 from modelkit.targets import load as load_target
@@ -46,6 +47,7 @@ def optimize(
 def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optimized:
     """Rewrite ``model``, which is used up; ``watch`` sees it after each change."""
     target = load_target(choice.target)
+    restore_convolutions(model)
     newest, newest_ir = choice.limits()
     notes = _converted(model, choice, newest)
     first = run_level(model, choice.level, chosen=choice.takes, watch=watch)

@@ -17,6 +17,7 @@ from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.opsets.lower import lower
 from modelkit.passes.opsets.schemas import schema
 from modelkit.passes.opsets.widened import widened
+from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.surgery import is_onnx
 from modelkit.safe import safe
@@ -49,6 +50,7 @@ def convert_opset(model: Model, version: int) -> Changes:
             f"opset {current} cannot become opset {version}",
             hint=f"opsets 7 to {NEWEST} can be written",
         )
+    restore_convolutions(model)
     inline_functions(model)
     if model.functions:
         raise Unsupported(

@@ -6,17 +6,25 @@ from onnx_ir.passes.common import InlinePass
 from modelkit.model import Model
 from modelkit.model.walk import bodies, graphs
 from modelkit.passes.changes import Changes
+from modelkit.rewrite.winograd import functions_written
 from modelkit.safe import safe
 
 
 def inline_functions(model: Model) -> Changes:
     """Replace every call of a local function by its nodes; values and nodes get unique names.
 
+
     How far the calls expand was limited when the model was loaded.  A function that was written
     for another opset than the model, or that takes a graph as attribute, stays, with all others.
+    So do those that fusions write, see :mod:`modelkit.rewrite.winograd`.
     """
-    if not model.functions:
-        return Changes()
+    written = {key: model.functions.pop(key) for key in functions_written(model)}
+    done = _inlined(model) if model.functions else Changes()
+    model.functions.update(written)
+    return done
+
+
+def _inlined(model: Model) -> Changes:
     obstacle = _obstacle(model)
     if obstacle:
         return Changes(0, (f"functions stay: {obstacle}",))

@@ -7,6 +7,7 @@ from modelkit.model.walk import inside
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.lift_constants import lift_constants
+from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.precision.masks import fill_masks
 from modelkit.precision.slots import slots_of
 from modelkit.precision.types import settle_types, versions_of
@@ -25,6 +26,7 @@ def prepared(model: Model, half: ir.DataType) -> Model:
         Unsupported: an opset that cannot be raised.
     """
     copy = clone(model)
+    restore_convolutions(copy)
     inline_functions(copy)
     lift_constants(copy)
     settle_types(copy)

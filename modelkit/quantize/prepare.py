@@ -11,11 +11,13 @@ from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.quantize import island_activations, islands
 from modelkit.quantize.einsums import unroll_einsums
 from modelkit.rewrite import apply, read_fusion
 
 _PASSES = (
+    restore_convolutions,
     inline_functions,
     remove_unused,
     lift_constants,

@@ -16,6 +16,7 @@ from modelkit.rewrite.expression import EITHER, Expr
 from modelkit.rewrite.fusion import Fusion, Pattern
 from modelkit.rewrite.match import Match, matches
 from modelkit.rewrite.replace import Place, escape, replace
+from modelkit.rewrite.winograd import functions_written
 
 Allow = Callable[[Fusion], str | None]
 
@@ -63,7 +64,8 @@ def apply(fusions: Sequence[Fusion], model: Model, *, allow: Allow) -> Applied:
 
 
 def _blocks(model: Model) -> list[ir.Graph]:
-    return list({id(graph): graph for graph in graphs(model)}.values())
+    finished = {id(model.functions[key].graph) for key in functions_written(model)}
+    return list({id(each): each for each in graphs(model) if id(each) not in finished}.values())
 
 
 def _apply_to(

@@ -12,6 +12,7 @@ from modelkit.rewrite.capture import Capture
 from modelkit.rewrite.expression import Expr
 from modelkit.rewrite.fusion import Pattern
 from modelkit.rewrite.match import Match
+from modelkit.rewrite.winograd import define
 
 _FARTHEST = 500
 """Operators looked at before a second replaced value is taken to be needed by the first."""
@@ -135,6 +136,7 @@ def replace(place: Place, expressions: Sequence[Any], model: Model) -> None:
         if node.domain:
             model.graph.opset_imports.setdefault(node.domain, 1)
             graph.opset_imports.setdefault(node.domain, 1)
+            define(node, model)
     for old, new in pairs:
         if new.producer() in built.made:
             new.shape, new.type = old.shape, old.type

@@ -24,10 +24,11 @@ from modelkit.runtime.session import version as ort_version
 from modelkit.targets import Target, text_of
 from modelkit.tune.activations import ACTIVATIONS
 from modelkit.tune.contrib import CONTRIB
+from modelkit.tune.images import IMAGES
 from modelkit.tune.sequences import SEQUENCES
 from modelkit.tune.subjects import STANDARD, Subject
 
-SUBJECTS = (*STANDARD, *ACTIVATIONS, *SEQUENCES, *CONTRIB)
+SUBJECTS = (*STANDARD, *ACTIVATIONS, *SEQUENCES, *IMAGES, *CONTRIB)
 
 
 def measure_kernels(

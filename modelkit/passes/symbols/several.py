@@ -7,6 +7,7 @@ import onnx_ir as ir
 from modelkit.passes.symbols import dims
 from modelkit.passes.symbols.dims import Dim
 from modelkit.passes.symbols.known import Known, Shape, option
+from modelkit.rewrite.winograd import CONV, CONV_RELU, ROWS
 
 Rule = Callable[[ir.Node, Known], list[Shape | None] | None]
 
@@ -103,6 +104,15 @@ def _attention(node: ir.Node, known: Known) -> list[Shape | None] | None:
     return [first, *caches, None]
 
 
+def _winograd(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    images, kernels = known.shape(node.inputs[0]), known.shape(node.inputs[1])
+    if images is None or kernels is None:
+        return None
+    height = images[2]
+    rows = -(-height // ROWS) * ROWS if isinstance(height, int) else known.fresh()
+    return [(images[0], kernels[0], rows, *images[3:])]
+
+
 RULES: dict[str, Rule] = {
     "Attention": _attention, "RMSNormalization": _layer_norm, "RotaryEmbedding": _all_as_first,
     "BatchNormalization": _unknown_norm, "Dropout": _all_as_first, "GRU": _recurrent,
@@ -114,4 +124,5 @@ CONTRIB_RULES: dict[str, Rule] = {
     "QuickGelu": _unknown_norm, "SimplifiedLayerNormalization": _layer_norm,
     "SkipLayerNormalization": _skip_layer_norm,
     "SkipSimplifiedLayerNormalization": _skip_layer_norm,
+    CONV: _winograd, CONV_RELU: _winograd,
 }  # fmt: skip

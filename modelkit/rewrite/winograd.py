@@ -1,0 +1,142 @@
+"""Winograd's convolution as a function of a model: what stands for a 3x3 convolution.
+
+Four rows of the result come from six rows of products instead of twelve: F(4,3) of Lavin and Gray,
+"Fast Algorithms for Convolutional Neural Networks" (2015), in one dimension.  Depthwise
+convolutions make the images that are multiplied, convolutions of 1x3 multiply them, and sums make
+the rows: all of them operators that ONNX Runtime's CPU provider runs in its blocked layout.  The
+file keeps the weights of the convolution; ONNX Runtime transforms them when it opens the model.
+The result has a multiple of four rows: those beyond the images' are to be cut off.
+"""
+
+from functools import cache
+
+import onnx_ir as ir
+
+from modelkit.model import Model
+from modelkit.model.walk import OURS
+
+DOMAIN = OURS
+CONV = "WinogradConv"
+CONV_RELU = "WinogradConvRelu"
+ROWS = 4
+"""Rows of the result that are made together."""
+
+_TAPS = ((4, -5, 1), (-4, -4, 1, 1), (4, -4, -1, 1), (-2, -1, 2, 1), (2, -1, -2, 1), (4, -5, 1))
+"""Rows of B transposed, without zeros; those of three taps stand on every second row."""
+
+_WEIGHTS = """
+    ones = Constant<value_ints = [1, 1, 1]>() w0, w1, w2 = Split<axis = 2>(W, ones)
+    quarter = Constant<value_float = 0.25>() half = Constant<value_float = 0.5>()
+    sixth = Constant<value_float = -0.16666667>()
+    outer = Add(w0, w2) even = Mul(outer, sixth) odd = Mul(w1, sixth)
+    u0 = Mul(w0, quarter) u1 = Add(even, odd) u2 = Sub(even, odd)
+    far = Add(u0, w2) ends = Mul(far, sixth) middle = Mul(odd, half)
+    u3 = Add(ends, middle) u4 = Sub(ends, middle)"""
+_KERNELS = ("u0", "u1", "u2", "u3", "u4", "w2")
+"""What G makes of weights [kernels, channels, 3, 3]: six of [kernels, channels, 1, 3].  The fourth
+and fifth have the opposite sign, and so do their products below."""
+
+
+def attributes(channels: int, kernels: int, height: int, width: int) -> dict[str, object]:
+    """The attributes of a call for images [N, channels, height, width]."""
+    return {
+        "channels": channels,
+        "kernels": kernels,
+        "per_channel": [channels, 1, 1, 1],
+        "per_kernel": [kernels, 1, 1, 1],
+        "shape": [0, 0, -(-height // ROWS) * ROWS, width],
+    }
+
+
+def define(node: ir.Node, model: Model) -> None:
+    """Give ``model`` the function that ``node`` calls, if it is one of these."""
+    key = node.op_identifier()
+    if node.domain == DOMAIN and key not in model.functions:
+        model.functions[key] = _function(node.op_type, model.opset_imports[""]).clone()
+
+
+def functions_written(model: Model) -> list[ir.OperatorIdentifier]:
+    """The functions of ``model`` that compute exactly what these do."""
+    return [key for key, function in model.functions.items() if _is_written(function)]
+
+
+def _is_written(function: ir.Function) -> bool:
+    if function.domain != DOMAIN or function.name not in (CONV, CONV_RELU):
+        return False
+    version = function.opset_imports.get("")
+    return version is not None and _bytes(function) == _bytes(_function(function.name, version))
+
+
+def _bytes(function: ir.Function) -> bytes:
+    written = ir.to_proto(function)
+    del written.value_info[:], written.metadata_props[:]
+    written.doc_string = ""
+    for node in written.node:
+        node.name = ""
+        del node.metadata_props[:]
+    return bytes(written.SerializeToString(deterministic=True))
+
+
+@cache
+def _function(name: str, opset: int) -> ir.Function:
+    # No two nodes may be equal: passes would share them, and the function be another.
+    text = f"""<ir_version: 10, opset_import: ["": {opset}, "{DOMAIN}": 1]>
+    unused (float[1] x) => (float[1] x) {{ }}
+    <opset_import: ["": {opset}], domain: "{DOMAIN}">
+    {name} <channels, kernels, per_channel, per_kernel, shape> (X, W, B) => (Y)
+    {{ {_WEIGHTS} {_products()} {_sums()} {_rows(name == CONV_RELU)} }}"""
+    return next(iter(ir.from_onnx_text(text).functions.values()))
+
+
+def _products() -> str:
+    """Six images of a quarter of the rows, ``t``, and what their kernels make of them, ``m``."""
+    kinds = list(dict.fromkeys(_TAPS))
+    sizes = [len(taps) for taps in kinds]
+    text = f"""
+    {_spread("per_channel", [1, 1, sum(sizes), 1], [tap for taps in kinds for tap in taps])}
+    taps = Constant<value_ints = {sizes}>()
+    {", ".join(f"k{place}" for place in range(len(kinds)))} = Split<axis = 2>(per_channel, taps)"""
+    for place, taps in enumerate(_TAPS):
+        step, border = (2 if len(taps) == 3 else 1), int(place == 0)
+        last = step * (len(taps) - 1) - border  # which lets any number of rows be covered
+        bias = ", B" if place == 1 else ""  # its product goes once into each row
+        text += f"""
+        t{place} = Conv<group: int = @channels, strides = [{ROWS}, 1], dilations = [{step}, 1],
+            pads = [{border}, 0, {last}, 0]>(X, k{kinds.index(taps)})
+        m{place} = Conv<pads = [0, 1, 0, 1]>(t{place}, {_KERNELS[place]}{bias})"""
+    return text
+
+
+def _sums() -> str:
+    """A: six products to four rows, ``y``."""
+    return f"""
+    {_spread("per_kernel", [1, 4, 1, 1], [-1, -2, -4, -8])}
+    each = Constant<value_ints = [1, 1, 1, 1]>()
+    minus, twice, fourfold, eightfold = Split<axis = 1>(per_kernel, each)
+    a = Add(m1, m2) b = Add(m3, m4)
+    {_times("c", "m1", "minus", "m2")} {_times("d", "m3", "minus", "m4")}
+    {_times("ab", "a", "minus", "b")} {_times("cd", "c", "eightfold", "d")}
+    y0 = Add(ab, m0) {_times("y1", "c", "twice", "d")} {_times("y2", "a", "fourfold", "b")}
+    y3 = Add(cd, m5)"""
+
+
+def _spread(name: str, shape: list[int], numbers: list[int]) -> str:
+    """``numbers`` once for each of the channels or kernels that the attribute ``name`` tells."""
+    values = ", ".join(f"{number}.0" for number in numbers)
+    return f"""{name}_one = Constant<value = float{shape} {{{values}}}>()
+    {name}_shape = Constant<value_ints: ints = @{name}>()
+    {name} = Expand({name}_one, {name}_shape)"""
+
+
+def _times(name: str, value: str, scale: str, other: str) -> str:
+    """``name`` = value + scale * other, in one kernel: a convolution takes a sum."""
+    return f"""{name}_x = Conv<group: int = @kernels>({other}, {scale})
+    {name} = Add({value}, {name}_x)"""
+
+
+def _rows(relu: bool) -> str:
+    rows, stem = "", "y"
+    if relu:  # each becomes part of the kernel that makes the row
+        rows, stem = " ".join(f"r{row} = Relu(y{row})" for row in range(ROWS)), "r"
+    return f"""{rows} beside = Concat<axis = 3>({", ".join(f"{stem}{row}" for row in range(ROWS))})
+    shape = Constant<value_ints: ints = @shape>() Y = Reshape(beside, shape)"""
