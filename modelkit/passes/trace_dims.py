@@ -71,6 +71,9 @@ class _Book:
         """Whether ``node`` makes its tensor in the way this book would, as the first to do so."""
         if content in self.values or not is_onnx(node, *_DIRECT):
             return False
+        if node.op_type == "Shape" and self._is_shortest(node, content):
+            self.values[content] = node.outputs[0]
+            return True
         known = {id(value) for value in self.values.values()}
         for value in node.inputs:
             is_input = node.op_type == "Shape" and value in self.model.graph.inputs
@@ -78,6 +81,13 @@ class _Book:
                 return False
         self.values[content] = node.outputs[0]
         return True
+
+    def _is_shortest(self, node: ir.Node, content: Content) -> bool:
+        """Whether one Shape tells several dims together that would have to be read one by one."""
+        if any(user.op_type in ("Gather", "Slice") for user, _ in node.outputs[0].uses()):
+            return False
+        names = [item for item in content.items if not isinstance(item, int)]
+        return len(names) > 1 and not any(Content((name,)) in self.values for name in names)
 
     def value(self, content: Content, before: ir.Node) -> ir.Value | None:
         """The tensor that holds ``content``; None where inputs do not tell."""

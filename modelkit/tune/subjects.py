@@ -101,9 +101,12 @@ _TANH = """t = Constant<value_float=3.0>() k = Constant<value_float=0.044715>()
     n = Tanh(m) o = Add(n, i) z = Mul(x, h) y = Mul(z, o)"""
 
 
-def _mlp(width: int) -> str:
+_QUICK = "f = Constant<value_float=1.702>() a = Mul(q, f) s = Sigmoid(a) h = Mul(q, s)"
+
+
+def _mlp(width: int, activation: str = "h = Gelu(q)") -> str:
     return _rows(
-        "p = MatMul(x, w1) q = Add(p, b1) h = Gelu(q) r = MatMul(h, w2) y = Add(r, b2)",
+        f"p = MatMul(x, w1) q = Add(p, b1) {activation} r = MatMul(h, w2) y = Add(r, b2)",
         f"float[{width}, {4 * width}] w1, float[{4 * width}] b1, float[{4 * width}, {width}] w2,"
         f" float[{width}] b2",
         width,
@@ -160,6 +163,13 @@ STANDARD: tuple[Subject, ...] = (
             ("encoder 768", _encoder(768)),
             ("mlp 384", _mlp(384)),
         )
+    ),
+    Subject(
+        "quick_gelu_alpha",
+        _mlp(512, _QUICK),
+        base=("silu",),
+        also=("silu", "linear_as_conv", "activation_as_image"),
+        against=("linear_as_conv", "activation_as_image"),
     ),
     Subject(
         "residual_sum",

@@ -80,3 +80,15 @@ def test_graph_outputs_stay(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["": 18]> g (float[n, m] x) => (int64[2] s)
     { a = Relu(x) s = Shape(a) }"""
     assert traced(tmp_path, text, x(2, 3))[0] == 0
+
+
+def test_one_shape_that_tells_several_dims_together_stays(tmp_path: Path) -> None:
+    # What exporters write for GroupNormalization: three dims would be three operators and a Concat.
+    text = """<ir_version: 8, opset_import: ["": 18]>
+    g (float[n, 4, h, w] x) => (float[n, 4, k, l] y, float[n, 4, k, l] z)
+    { groups = Constant<value_ints=[0, 2, -1]>() a = Relu(x) s = Shape(a) r = Reshape(a, groups)
+      t = Softmax<axis=-1>(r) y = Reshape(t, s) b = Abs(y) u = Shape(b) z = Reshape(t, u) }"""
+    count, model = traced(tmp_path, text, x(2, 4, 3, 5), x(1, 4, 0, 2))
+    assert count == 1  # the second asks the first
+    assert [node.op_type for node in model.graph].count("Shape") == 1
+    assert "Concat" not in [node.op_type for node in model.graph]
