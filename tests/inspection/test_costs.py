@@ -6,6 +6,7 @@ from modelkit.errors import UsageError
 from modelkit.inspection.costs import costs
 from modelkit.model import load
 from tests.models import linear_text, model_file
+from tests.rewrite.test_winograd import written
 
 TWO = """<ir_version: 8, opset_import: ["": 17]>
 g (float[batch, sequence, 8] x) => (float[batch, sequence, 8] y) <float[8, 32] a, float[32, 8] b>
@@ -39,3 +40,8 @@ def test_what_has_no_shape_is_counted_as_unknown(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[k] y)
     { i = NonZero(x) j = Squeeze(i) g = Gather(x, j) y = Neg(g) }"""
     assert costs(load(model_file(tmp_path / "m.onnx", text)), {}).unknown > 0
+
+
+def test_a_convolution_computed_by_winograds_algorithm_costs_what_it_stands_for() -> None:
+    found = costs(written(), {"n": 2})
+    assert found.by_operator["Conv"] == 2 * (2 * 2 * 64 * 64 * 9 * 16 * 16)

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from modelkit.model import facts, load
-from modelkit.model.facts import lowest_runtime, newest_of
+from modelkit.model.facts import lowest_runtime, newest_of, operator_counts
 from tests.models import linear_text, model_file
+from tests.rewrite.test_winograd import written
 
 
 def test_facts_of_a_small_model(tmp_path: Path) -> None:
@@ -42,3 +43,7 @@ def test_a_release_between_two_opens_what_the_older_does() -> None:
     assert newest_of(1, 19) == (21, 10)
     assert newest_of(2, 0) == (26, 13)
     assert newest_of(1, 7) is None
+
+
+def test_a_function_of_modelkits_own_counts_as_one_operator() -> None:
+    assert operator_counts(written()) == {"modelkit.WinogradConv": 2, "Abs": 1}

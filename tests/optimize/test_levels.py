@@ -5,6 +5,7 @@ from modelkit.model import Model
 from modelkit.optimize.choice import Choice
 from modelkit.optimize.levels import optimize, rewritten
 from tests.passes.harness import check, model_of, normal, ops
+from tests.rewrite.test_winograd import written
 
 GELU = """<ir_version: 10, opset_import: ["": 21]>
 g (float[batch, 4] x) => (float[batch, 4] y)
@@ -55,3 +56,17 @@ def test_the_watch_sees_each_rewrite_that_changed_the_model() -> None:
     names = [name for name, _ in seen]
     assert names.index("remove_identity") < names.index("convert_opset") < names.index("gelu_erf")
     assert seen[-1][1] == 1
+
+
+def test_a_model_that_was_optimized_before_becomes_the_same() -> None:
+    before = written()
+    once = optimize(before).model
+    twice = optimize(once).model
+    assert ops(twice) == ops(once) == {"modelkit.WinogradConv": 2, "Abs": 1}
+    assert len(twice.functions) == 1
+
+
+def test_a_lower_level_takes_functions_of_a_higher_one_back() -> None:
+    made = optimize(written(), level="basic").model
+    assert ops(made) == {"Conv": 2, "Abs": 1}
+    assert not made.functions

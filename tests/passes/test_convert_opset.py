@@ -11,6 +11,7 @@ from modelkit.errors import Unsupported
 from modelkit.model import clone
 from modelkit.passes.convert_opset import convert_opset
 from tests.passes.harness import Feeds, check, model_of, normal, ops
+from tests.rewrite.test_winograd import written
 
 BRANCH = """<ir_version: 7, opset_import: ["": 11]>
 g (bool c, float[n, 3] x) => (float[n, m] y) {
@@ -190,3 +191,9 @@ def test_an_operator_with_no_older_form_is_refused() -> None:
 
 def test_the_same_opset_is_no_work() -> None:
     assert convert_opset(model_of(SOFTMAX), 11).count == 0
+
+
+def test_winograds_functions_become_convolutions() -> None:
+    model = written()
+    convert_opset(model, 20)
+    assert ops(model) == {"Conv": 2, "Abs": 1}

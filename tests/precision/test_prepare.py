@@ -7,6 +7,7 @@ from modelkit.precision.narrow import HALVES
 from modelkit.precision.prepare import prepared
 from tests.models import model_file
 from tests.precision.graphs import BF16, FP16, graph
+from tests.rewrite.test_winograd import written
 
 CONV = "(float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) <float[2, 2, 1, 1] w> { y = Conv(x, w) }"
 
@@ -46,3 +47,8 @@ def test_models_of_other_domains_alone_need_no_opset(tmp_path: Path) -> None:
     g (float[2, 3] x) => (float[2, 3] y) { y = ai.onnx.ml.Normalizer<norm = "L2">(x) }"""
     model = prepared(load(model_file(tmp_path / "m.onnx", text)), FP16)
     assert dict(model.graph.opset_imports) == {"ai.onnx.ml": 3}
+
+
+def test_a_convolution_computed_by_winograds_algorithm_is_narrowed_as_a_convolution() -> None:
+    made = prepared(written(), FP16)
+    assert [node.op_type for node in made.graph] == ["Conv", "Abs", "Conv"]

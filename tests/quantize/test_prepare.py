@@ -1,5 +1,6 @@
 from modelkit.quantize.prepare import prepared
 from tests.quantize.graphs import model_of
+from tests.rewrite.test_winograd import written
 
 
 def test_normalizations_go_into_convolutions_and_old_opsets_are_raised() -> None:
@@ -11,3 +12,9 @@ def test_normalizations_go_into_convolutions_and_old_opsets_are_raised() -> None
     assert [node.op_type for node in made.graph] == ["Conv"]
     assert made.graph.opset_imports[""] == 13
     assert source.graph.opset_imports[""] == 11
+
+
+def test_a_convolution_computed_by_winograds_algorithm_is_quantized_as_a_convolution() -> None:
+    made = prepared(written(), 13)
+    assert [node.op_type for node in made.graph] == ["Conv", "Abs", "Conv"]
+    assert not made.functions
