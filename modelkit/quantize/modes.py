@@ -121,6 +121,8 @@ def told(calibrated: Calibrated) -> tuple[str, ...]:
         notes.append(
             f"{len(calibrated.smoothed)} activations smoothed, {folded} of them at no cost"
         )
+    if calibrated.spared:
+        notes.append(f"{calibrated.spared} biases moved where they cost nothing")
     if calibrated.corrected:
         notes.append(f"{calibrated.corrected} biases corrected")
     return tuple(notes)

@@ -15,6 +15,7 @@ from modelkit.model import Model, clone
 from modelkit.passes import run_passes
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.quantize.biases import spare_biases
 from modelkit.quantize.embeddings import Tables
 from modelkit.quantize.emit import Form, emit
 from modelkit.quantize.equalize import equalize
@@ -58,6 +59,7 @@ class Calibrated:
     errors: dict[str, LocalError]
     smoothed: Sequence[Smoothed]
     balanced: int
+    spared: int = 0
     corrected: int = 0
 
 
@@ -80,6 +82,7 @@ def calibrate(model: Model, samples: Samples, recipe: Recipe) -> Calibrated:
     normalize_linears(copy)
     run_passes(copy, (remove_unused, infer_symbols))
     balanced = equalize(copy) if recipe.equalization else 0
+    spared = spare_biases(copy.graph)
     plan = _plan(copy, Outcome(), recipe, frozenset())
     smoothed: Sequence[Smoothed] = ()
     if recipe.smoothing:
@@ -91,7 +94,7 @@ def calibrate(model: Model, samples: Samples, recipe: Recipe) -> Calibrated:
     ranges = find_ranges(copy, _methods(plan, recipe.calibration), samples)
     progress.step("layer errors")
     errors = local_errors(copy, plan, ranges, recipe.form, samples)
-    return Calibrated(copy, ranges, errors, smoothed, balanced)
+    return Calibrated(copy, ranges, errors, smoothed, balanced, spared)
 
 
 def compress(
@@ -111,6 +114,7 @@ def compress(
     plan = _plan(copy, outcome, recipe, keep)
     if recipe.correction:
         calibrated.corrected = correct_biases(copy.graph, plan, calibrated.errors)
+        spare_biases(copy.graph)  # corrections are so small that the ranges still hold
     if keep and blocks and recipe.form.qop:
         fall_back(copy.graph, keep, outcome)
     emit(copy.graph, plan, calibrated.ranges, recipe.form)
