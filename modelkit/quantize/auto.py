@@ -152,21 +152,21 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: Trials
         if not keep and trials.done:
             return trials.done[0].point.meets
         result, outcome = compress(calibrated, recipe, keep, blocks=blocks)
-        made = Made(result, outcome, notes=modes.told(calibrated), layers=layers)
+        made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
         name = f"static, {len(keep)} {'finer' if blocks else 'in float'}" if keep else "static"
         return trials.take(name, made, len(keep))
 
     attempt(frozenset())
     if any(node.op_type == "LSTM" for node in calibrated.model.graph):
         result, outcome = compress(calibrated, replace(recipe, coarse_recurrent=True))
-        made = Made(result, outcome, notes=modes.told(calibrated), layers=layers)
+        made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
         trials.take("static, LSTM per tensor", made)
     copy = clone(calibrated.model)
     packer = Packer(options.per_channel, unsigned=options.weight_type == "uint8")
     outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
     run_passes(copy, (remove_unused,))
     if 2 * outcome.quantized >= outcome.candidates:
-        notes = modes.told(replace(calibrated, corrected=0))
+        notes = modes.told(replace(calibrated, corrected=0), outcome)
         trials.take("dynamic", Made(copy, outcome, notes=notes, layers=layers))
         if trials.met and not all(each.folded for each in calibrated.smoothed):
             # Each activation that is smoothed by a Mul costs time that the goal may not need.

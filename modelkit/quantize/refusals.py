@@ -64,7 +64,9 @@ def slower(
     pairs = _loose_pairs(result)
     if pairs:
         causes.append(f"{pairs} QDQ pairs do not fuse into an integer operator")
-        hints.append("--format qop, or --exclude-op the operators they stand around")
+        hints.append("--exclude-op the operators they stand around")
+    if any(node.op_type == "DequantizeLinear" for node in result.graph):
+        hints.append("--format qop, which writes the integer operators themselves")
     kept = len(outcome.skips)
     if kept:
         causes.append(f"{kept} of {outcome.candidates} layers stay in float")
@@ -74,7 +76,7 @@ def slower(
     )
     if mode == "dynamic":
         hints.append("--static --calib-data, which finds no ranges at run time")
-    hints.append("--no-measure keeps it for its size")
+    hints.append("--no-measure to keep it for its size")
     return CheckFailed(
         f"{safe(str(path))} is slower in eight bits ({ratio})",
         cause="; ".join(causes),
