@@ -7,6 +7,8 @@ from pathlib import Path
 from modelkit.errors import BadInput, CheckFailed, Unsupported
 from modelkit.model import Model
 from modelkit.model.walk import inside
+from modelkit.quantize.blocks import SIZES
+from modelkit.quantize.options import Options
 from modelkit.quantize.outcome import Outcome
 from modelkit.reports import SpeedVerdict
 from modelkit.safe import safe
@@ -103,11 +105,17 @@ def slow_but_small(speed: SpeedVerdict, mode: str) -> list[str]:
     ]
 
 
-def too_coarse(error: CheckFailed, mode: str) -> CheckFailed:
-    """``error`` with what makes weights in blocks finer."""
-    finer = ["--block-size 16", "--asymmetric", "--exclude REGEX"]
-    if mode == "int4":
-        finer = ["--calib-data FILE", *finer[:2], "--int8-weights"]
+def too_coarse(error: CheckFailed, options: Options) -> CheckFailed:
+    """``error`` with what would make weights in blocks finer than ``options`` do."""
+    few, blocks = options.mode == "int4", options.blocks()
+    ways = {
+        "--calib-data FILE": few and options.calib_data is None,
+        "--asymmetric": blocks.symmetric,
+        "--block-size 16": blocks.size > SIZES[0],
+        "--int8-weights": few,
+        "--exclude REGEX": True,
+    }
+    finer = [way for way, helps in ways.items() if helps]
     hint = f"nothing was written; try {', or '.join(finer)}"
     return CheckFailed(error.message, cause=error.cause, hint=hint, code=error.code)
 
