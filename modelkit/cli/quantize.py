@@ -65,7 +65,7 @@ def quantize(
         bool | None,
         typer.Option(
             "--asymmetric/--symmetric",
-            help="Whether blocks of weights have a zero point too; by default in 4 bits with data",
+            help="Whether blocks of weights have a zero point too; by default in 4 bits",
             show_default=False,
         ),
     ] = None,

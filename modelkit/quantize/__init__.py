@@ -98,7 +98,7 @@ def quantize_file(
     decisions = [f"{made.outcome.quantized} of {made.outcome.candidates} layers quantized"]
     add_step(made.model, "quantize", recipe, digest, [*decisions, *made.notes])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
-    delivery = _delivered(made, target, terms, path)
+    delivery = _delivered(made, target, terms, path, options)
     if made.gated and not delivery.speed.kept:
         raise slower(path, made.model, made.outcome, delivery.speed, mode)
     return QuantizeReport(
@@ -118,7 +118,7 @@ def quantize_file(
     )
 
 
-def _delivered(made: Made, target: Path, terms: Terms, source: Path) -> Delivery:
+def _delivered(made: Made, target: Path, terms: Terms, source: Path, options: Options) -> Delivery:
     try:
         return deliver(
             made.model,
@@ -132,7 +132,7 @@ def _delivered(made: Made, target: Path, terms: Terms, source: Path) -> Delivery
     except CheckFailed as error:
         if made.step not in WEIGHT_ONLY or error.code != "outputs-differ":
             raise
-        raise too_coarse(error, made.step) from None
+        raise too_coarse(error, options) from None
 
 
 def _unchanged(before: FileFacts, target: Path, recipe: dict[str, Any]) -> QuantizeReport:

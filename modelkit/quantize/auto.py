@@ -58,7 +58,7 @@ class Trials:
     judge: Judge
     folder: Path
     float_bytes: int
-    short: bool = False  # a run is mostly overhead, so that being slower does not count
+    short: bool = False  # a run of the float model is mostly overhead
     done: list[Trial] = field(default_factory=list)
 
     def take(self, name: str, made: Made, kept: int = 0) -> bool:
@@ -75,15 +75,17 @@ class Trials:
 
     @property
     def met(self) -> list[Trial]:
-        """Those that meet the goal and are worth having: clearly smaller, and not slower."""
+        """Those that meet the goal and are worth having: clearly smaller, and not slower.
+
+        Who wants the smallest whatever its speed has none timed.
+        """
         return [trial for trial in self.done if trial.point.meets and self._is_worth(trial)]
 
     def _is_worth(self, trial: Trial) -> bool:
         if trial.point.bytes > _SMALLER * self.float_bytes:
             return False
         ratio = trial.point.ratio
-        kept = self.short or not trial.made.gated
-        return kept or ratio is None or ratio.high >= _SURELY_SLOWER
+        return ratio is None or ratio.high >= _SURELY_SLOWER
 
 
 def auto(model: Model, source: Path, options: Options, seed: int) -> Made:
@@ -152,21 +154,21 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: Trials
         if not keep and trials.done:
             return trials.done[0].point.meets
         result, outcome = compress(calibrated, recipe, keep, blocks=blocks)
-        made = Made(result, outcome, notes=modes.told(calibrated), layers=layers)
+        made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
         name = f"static, {len(keep)} {'finer' if blocks else 'in float'}" if keep else "static"
         return trials.take(name, made, len(keep))
 
     attempt(frozenset())
     if any(node.op_type == "LSTM" for node in calibrated.model.graph):
         result, outcome = compress(calibrated, replace(recipe, coarse_recurrent=True))
-        made = Made(result, outcome, notes=modes.told(calibrated), layers=layers)
+        made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
         trials.take("static, LSTM per tensor", made)
     copy = clone(calibrated.model)
     packer = Packer(options.per_channel, unsigned=options.weight_type == "uint8")
     outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
     run_passes(copy, (remove_unused,))
     if 2 * outcome.quantized >= outcome.candidates:
-        notes = modes.told(replace(calibrated, corrected=0))
+        notes = modes.told(replace(calibrated, corrected=0), outcome)
         trials.take("dynamic", Made(copy, outcome, notes=notes, layers=layers))
         if trials.met and not all(each.folded for each in calibrated.smoothed):
             # Each activation that is smoothed by a Mul costs time that the goal may not need.
@@ -226,7 +228,7 @@ def _missed(trials: Trials, source: Path) -> CheckFailed:
         return CheckFailed(
             f"what meets {trials.goal} is slower than {safe(str(source))}, or hardly smaller",
             cause="\n".join(lines),
-            hint="nothing was written; a goal that is less strict lets more layers take eight bits",
+            hint=f"nothing was written; keep the float model{_instead(trials)}",
             code="goal-not-met",
         )
     best = max(points, key=trials.goal.margin)
@@ -237,6 +239,14 @@ def _missed(trials: Trials, source: Path) -> CheckFailed:
         " than that, or give more calibration data",
         code="goal-not-met",
     )
+
+
+def _instead(trials: Trials) -> str:
+    """What to try where the float model is the best there is."""
+    smallest = "--no-measure takes the smallest whatever its speed"
+    if trials.short:
+        return f": its run takes less than 50 µs, most of it the call itself; or {smallest}"
+    return f", or ask for less, so that more layers take eight bits; {smallest}"
 
 
 def figures(point: Point) -> str:

@@ -10,6 +10,7 @@ from modelkit.quantize.blocks import Blocks
 from modelkit.quantize.embeddings import Tables
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.nbits import Nbits
+from modelkit.quantize.weights import home
 
 
 @dataclass
@@ -55,7 +56,8 @@ class BlockTables:
         array = const_of(table)
         if array is None or array.ndim != 2:
             return None
-        for weight, blocks, constants in self.nbits.made(graph):
+        assert table is not None
+        for weight, blocks, constants in self.nbits.made(home(table, graph)):
             if blocks.bits == 8 and blocks.symmetric and _turned(weight, array):
                 return constants[0], constants[1], blocks
         return None

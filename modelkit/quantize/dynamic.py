@@ -47,9 +47,19 @@ class Quantizer:
 
     def run(self, model: Model) -> Outcome:
         """Quantize every layer of the graph and its subgraphs, in place."""
-        for graph in list(nested(model.graph)):
+        return self._run(model, list(nested(model.graph)))
+
+    def run_bodies(self, model: Model) -> Outcome:
+        """Quantize the layers of the subgraphs only, in place, and note them as ``unseen``."""
+        return self._run(model, list(nested(model.graph))[1:], unseen=True)
+
+    def _run(self, model: Model, inside: Sequence[ir.Graph], *, unseen: bool = False) -> Outcome:
+        for graph in inside:
             for node in list(graph):
+                before = self.outcome.quantized
                 self._visit(node, graph)
+                if unseen and self.outcome.quantized > before:
+                    self.outcome.unseen.append(node.name or node.op_type)
         if self.outcome.quantized:
             model.graph.opset_imports.setdefault("com.microsoft", 1)
         return self.outcome

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from modelkit.model import add_constant, add_lazy, release
 from modelkit.quantize.maker import Maker
-from modelkit.quantize.weights import array_of, is_weight, symmetric
+from modelkit.quantize.weights import array_of, home, is_weight, symmetric
 
 _SMALLEST_TABLE = 20_000
 _AT_ONCE = 1 << 22  # elements, for memory that does not grow with the table
@@ -22,7 +22,7 @@ def is_table(value: ir.Value | None) -> bool:
 class Tables:
     """Quantizes each table once, however many Gathers read it."""
 
-    _made: dict[tuple[int, ir.Value], tuple[ir.Value, ir.Value]] = field(default_factory=dict)
+    _made: dict[ir.Value, tuple[ir.Value, ir.Value]] = field(default_factory=dict)
 
     def shrink(self, node: ir.Node, graph: ir.Graph) -> str | None:
         """Let the Gather ``node`` read int8 rows and their scales; else why not."""
@@ -31,10 +31,9 @@ class Tables:
         shape = table.const_value.shape if table.const_value is not None else ()
         if len(shape) != 2 or (node.attributes.get_int("axis", 0) or 0) % 2 != 0:
             return "its table is not indexed by rows"
-        key = (id(graph), table)
-        if key not in self._made:
-            self._made[key] = _packed(table, graph)
-        packed, scales = self._made[key]
+        if table not in self._made:
+            self._made[table] = _packed(table, home(table, graph))
+        packed, scales = self._made[table]
         maker = Maker(graph, node)
         rows = maker.make("Gather", [packed, indices], axis=0)
         factors = maker.make("Gather", [scales, indices], axis=0)

@@ -14,17 +14,17 @@ from modelkit.model.walk import graphs
 from modelkit.passes import Changes
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.maker import Maker
-from modelkit.quantize.weights import array_of, is_weight
+from modelkit.quantize.weights import array_of, home, is_weight
 
 
 def normalize_linears(model: Model) -> Changes:
     """Rewrite Gemm, W @ x, other float types and ``Sum(x @ w, b, ...)``, in place."""
     count = 0
     functions = {id(function.graph) for function in model.functions.values()}
+    weights = _Weights()
     for graph in list(graphs(model)):
         if id(graph) in functions:
             continue
-        weights = _Weights(graph)
         for node in list(graph):
             if is_onnx(node, "Gemm"):
                 count += _gemm(node, graph, weights)
@@ -68,16 +68,17 @@ def width_of(weight: ir.Value) -> int:
 class _Weights:
     """Float32 forms of weights, each made once."""
 
-    graph: ir.Graph
     _made: dict[tuple[ir.Value, bool, float], ir.Value] = field(default_factory=dict)
 
-    def get(self, value: ir.Value, *, turned: bool, factor: float = 1.0) -> ir.Value:
+    def get(
+        self, graph: ir.Graph, value: ir.Value, *, turned: bool, factor: float = 1.0
+    ) -> ir.Value:
         key = (value, turned, factor)
         if key not in self._made:
-            self._made[key] = self._plain(value, turned, factor)
+            self._made[key] = self._plain(home(value, graph), value, turned, factor)
         return self._made[key]
 
-    def _plain(self, value: ir.Value, turned: bool, factor: float) -> ir.Value:
+    def _plain(self, graph: ir.Graph, value: ir.Value, turned: bool, factor: float) -> ir.Value:
         tensor, name = value.const_value, f"{value.name}_plain"
 
         def array() -> np.ndarray:
@@ -88,11 +89,11 @@ class _Weights:
             return whole * np.float32(factor) if factor != 1.0 else whole
 
         if tensor is None or (factor == 1.0 and tensor.dtype == ir.DataType.FLOAT):
-            return add_constant(self.graph, name, array())
+            return add_constant(graph, name, array())
         # Other than a view this is a copy, and a large model has many: made when it is read.
         dims = tuple(tensor.shape.numpy())
         shape = dims[::-1] if turned else dims
-        return add_lazy(self.graph, name, array, ir.DataType.FLOAT, shape)
+        return add_lazy(graph, name, array, ir.DataType.FLOAT, shape)
 
 
 def _gemm(node: ir.Node, graph: ir.Graph, weights: _Weights) -> int:
@@ -107,7 +108,7 @@ def _gemm(node: ir.Node, graph: ir.Graph, weights: _Weights) -> int:
     beta = node.attributes.get_float("beta", 1.0) or 0.0
     plain = weight
     if turned or alpha != 1.0 or weight.dtype != ir.DataType.FLOAT or weight.const_value is None:
-        plain = weights.get(weight, turned=turned, factor=alpha)
+        plain = weights.get(graph, weight, turned=turned, factor=alpha)
     offset = node.inputs[2] if len(node.inputs) > 2 else None
     bias = _bias(offset, beta, plain, graph, maker)
     result = _product(maker, _float(maker, x), plain)
@@ -151,7 +152,7 @@ def _left(node: ir.Node, graph: ir.Graph, weights: _Weights) -> int:
     order = [*range(last - 1), last, last - 1]
     turned = maker.make("Transpose", [_float(maker, x)], perm=order)
     turned.type = ir.TensorType(ir.DataType.FLOAT)
-    product = _product(maker, turned, weights.get(weight, turned=True))
+    product = _product(maker, turned, weights.get(graph, weight, turned=True))
     back = maker.make("Transpose", [product], perm=order)
     maker.replace(node, maker.back(back, x.dtype))
     return 1
@@ -164,7 +165,7 @@ def _widened(node: ir.Node, graph: ir.Graph, weights: _Weights) -> int:
     if weight.dtype == ir.DataType.FLOAT and weight.const_value is not None:
         return 0
     maker = Maker(graph, node)
-    plain = weights.get(weight, turned=False)
+    plain = weights.get(graph, weight, turned=False)
     maker.replace(node, maker.back(_product(maker, _float(maker, x), plain), x.dtype))
     return 1
 

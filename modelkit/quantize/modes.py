@@ -63,7 +63,7 @@ def static(model: Model, source: Path, options: Options, seed: int) -> Made:
     progress.step("reading calibration data")
     found = data.read(source, options, seed)
     result, outcome, calibrated = quantize_static(model, found.samples, recipe_of(options))
-    notes = (f"calibrated on {found.count} samples", *told(calibrated), *found.notes)
+    notes = (f"calibrated on {found.count} samples", *told(calibrated, outcome), *found.notes)
     return Made(result, outcome, check=found.check, notes=notes, layers=noises(calibrated))
 
 
@@ -78,6 +78,7 @@ def weights_only(model: Model, source: Path, options: Options, seed: int) -> Mad
     job = WeightOnly(blocks, led, options.patterns, options.exclude_op)
     result = job.run(model)
     notes = [f"blocks of {blocks.size}, {'' if blocks.symmetric else 'a'}symmetric"]
+    notes += job.outcome.note("they are rounded without it")
     if job.merged:
         notes.append(f"{job.merged} groups of layers that read one activation merged")
     if job.guided:
@@ -111,8 +112,8 @@ def recipe_of(options: Options) -> Recipe:
     )
 
 
-def told(calibrated: Calibrated) -> tuple[str, ...]:
-    """What was done before the eight bits came, a line each."""
+def told(calibrated: Calibrated, outcome: Outcome) -> tuple[str, ...]:
+    """What was done before the eight bits came, and where without data, a line each."""
     notes = []
     if calibrated.balanced:
         notes.append(f"{calibrated.balanced} pairs of convolutions equalized")
@@ -121,8 +122,11 @@ def told(calibrated: Calibrated) -> tuple[str, ...]:
         notes.append(
             f"{len(calibrated.smoothed)} activations smoothed, {folded} of them at no cost"
         )
+    if calibrated.spared:
+        notes.append(f"{calibrated.spared} biases moved where they cost nothing")
     if calibrated.corrected:
         notes.append(f"{calibrated.corrected} biases corrected")
+    notes += outcome.note("their ranges are found at run time")
     return tuple(notes)
 
 

@@ -14,7 +14,7 @@ from modelkit.model import add_constant, add_lazy, const_of, release
 from modelkit.quantize.blocks import Blocks, Rounded, Rounding, nearest, packed
 from modelkit.quantize.linears import constant_bias
 from modelkit.quantize.maker import Maker
-from modelkit.quantize.weights import is_weight
+from modelkit.quantize.weights import home, is_weight
 
 DOMAIN = "com.microsoft"
 
@@ -40,7 +40,7 @@ class Nbits:
     """
 
     seen: Callable[[str, np.ndarray, Rounded, Blocks], None] | None = None
-    _made: dict[tuple[int, ir.Value, Blocks], list[ir.Value]] = field(default_factory=dict)
+    _made: dict[tuple[ir.Value, Blocks], list[ir.Value]] = field(default_factory=dict)
     _latest: list[tuple[object, Rounded]] = field(default_factory=list)
 
     def replace(
@@ -64,9 +64,10 @@ class Nbits:
         assert weight is not None
         rows, columns = _shape(weight)
         graph.opset_imports.setdefault(DOMAIN, 1)
-        key = (id(graph), weight, blocks)
+        key = (weight, blocks)
         if key not in self._made:
-            self._made[key] = self._constants(node, graph, blocks, rounding, lazy)
+            place = home(weight, graph)
+            self._made[key] = self._constants(node, place, blocks, rounding, lazy)
         added = constant_bias(node)
         bias = None if added is None else _float(added[1], graph)
         maker = Maker(graph, node)
@@ -85,10 +86,10 @@ class Nbits:
         return None
 
     def made(self, graph: ir.Graph) -> Iterator[tuple[np.ndarray, Blocks, list[ir.Value]]]:
-        """Every weight of ``graph`` that was replaced, and what stands for it."""
-        for (place, value, blocks), constants in self._made.items():
+        """Every weight kept in ``graph`` that was replaced, and what stands for it."""
+        for (value, blocks), constants in self._made.items():
             array = const_of(value)
-            if place == id(graph) and array is not None:
+            if home(value, graph) is graph and array is not None:
                 yield array, blocks, constants
 
     def _constants(

@@ -68,12 +68,13 @@ class Options:
     def blocks(self) -> Blocks:
         """How weights are rounded where activations stay float.
 
-        Four bits led by data have a zero point a block unless told otherwise: it costs about
-        a hundredth of the speed and takes a tenth of the divergence away.
+        Blocks of four bits have a zero point unless told otherwise: it costs about a hundredth of
+        the speed and of the size.  Led by data it takes a tenth of the divergence away; without,
+        a sentence encoder comes 0.5 dB nearer on text and 1.4 dB on words drawn by chance.
         """
         bits, asymmetric = 4 if self.mode == "int4" else 8, self.asymmetric
         if asymmetric is None:
-            asymmetric = bits == 4 and self.calib_data is not None
+            asymmetric = bits == 4
         return Blocks(bits, self.block_size, symmetric=not asymmetric)
 
     def form(self) -> Form:

@@ -8,14 +8,13 @@ what makes a model output.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of
-from modelkit.model.walk import inside
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.outcome import Outcome
@@ -148,9 +147,6 @@ def make_plan(
             reason = _add(node, plan)
         if reason is not None:
             outcome.skip(node, reason)
-    for node in _inside_bodies(model):
-        outcome.candidates += 1
-        outcome.skip(node, "inside a body of If, Loop or Scan; --dynamic reaches it")
     plan.between = _between(model, plan, exclude, exclude_op)
     for layer in [layer for layer in plan.layers if layer.is_conv and _is_idle(layer, plan)]:
         plan.layers.remove(layer)
@@ -212,13 +208,6 @@ def _is_idle(layer: Layer, plan: Plan) -> bool:
         value for node in plan.between for value in node.inputs if value is not None
     }
     return settled(layer.node) not in wanted
-
-
-def _inside_bodies(model: Model) -> Iterator[ir.Node]:
-    for node in inside(model.graph):
-        layer = node.graph is not model.graph and node.op_type in ("MatMul", "Gemm", "Conv")
-        if layer and any(is_weight(value) for value in node.inputs):
-            yield node
 
 
 def _between(

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from modelkit.model import add_constant
 from modelkit.quantize.maker import Maker
-from modelkit.quantize.weights import array_of, is_weight, symmetric
+from modelkit.quantize.weights import array_of, home, is_weight, symmetric
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 _SMALLEST = 1024
@@ -72,6 +72,7 @@ class Recurrent:
     def _pack(self, weight: ir.Value | None, graph: ir.Graph) -> list[ir.Value]:
         """int8 [directions, width, gates], and its scale and zero point for each direction."""
         assert weight is not None
+        graph = home(weight, graph)
         key = (id(graph), weight)
         if key not in self._packed:
             array = array_of(weight)

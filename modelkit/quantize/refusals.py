@@ -7,6 +7,8 @@ from pathlib import Path
 from modelkit.errors import BadInput, CheckFailed, Unsupported
 from modelkit.model import Model
 from modelkit.model.walk import inside
+from modelkit.quantize.blocks import SIZES
+from modelkit.quantize.options import Options
 from modelkit.quantize.outcome import Outcome
 from modelkit.reports import SpeedVerdict
 from modelkit.safe import safe
@@ -64,7 +66,9 @@ def slower(
     pairs = _loose_pairs(result)
     if pairs:
         causes.append(f"{pairs} QDQ pairs do not fuse into an integer operator")
-        hints.append("--format qop, or --exclude-op the operators they stand around")
+        hints.append("--exclude-op the operators they stand around")
+    if any(node.op_type == "DequantizeLinear" for node in result.graph):
+        hints.append("--format qop, which writes the integer operators themselves")
     kept = len(outcome.skips)
     if kept:
         causes.append(f"{kept} of {outcome.candidates} layers stay in float")
@@ -74,7 +78,7 @@ def slower(
     )
     if mode == "dynamic":
         hints.append("--static --calib-data, which finds no ranges at run time")
-    hints.append("--no-measure keeps it for its size")
+    hints.append("--no-measure to keep it for its size")
     return CheckFailed(
         f"{safe(str(path))} is slower in eight bits ({ratio})",
         cause="; ".join(causes),
@@ -101,11 +105,17 @@ def slow_but_small(speed: SpeedVerdict, mode: str) -> list[str]:
     ]
 
 
-def too_coarse(error: CheckFailed, mode: str) -> CheckFailed:
-    """``error`` with what makes weights in blocks finer."""
-    finer = ["--block-size 16", "--asymmetric", "--exclude REGEX"]
-    if mode == "int4":
-        finer = ["--calib-data FILE", *finer[:2], "--int8-weights"]
+def too_coarse(error: CheckFailed, options: Options) -> CheckFailed:
+    """``error`` with what would make weights in blocks finer than ``options`` do."""
+    few, blocks = options.mode == "int4", options.blocks()
+    ways = {
+        "--calib-data FILE": few and options.calib_data is None,
+        "--asymmetric": blocks.symmetric,
+        "--block-size 16": blocks.size > SIZES[0],
+        "--int8-weights": few,
+        "--exclude REGEX": True,
+    }
+    finer = [way for way, helps in ways.items() if helps]
     hint = f"nothing was written; try {', or '.join(finer)}"
     return CheckFailed(error.message, cause=error.cause, hint=hint, code=error.code)
 

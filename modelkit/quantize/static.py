@@ -12,9 +12,12 @@ import onnx_ir as ir
 
 from modelkit import progress
 from modelkit.model import Model, clone
+from modelkit.model.walk import inside
 from modelkit.passes import run_passes
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.quantize.biases import spare_biases
+from modelkit.quantize.dynamic import Quantizer
 from modelkit.quantize.embeddings import Tables
 from modelkit.quantize.emit import Form, emit
 from modelkit.quantize.equalize import equalize
@@ -28,8 +31,13 @@ from modelkit.quantize.prepare import prepared
 from modelkit.quantize.ranges import Range, find_ranges
 from modelkit.quantize.recurrent import Recurrent
 from modelkit.quantize.smooth import Smoothed, smooth
+from modelkit.quantize.weights import Packer, is_weight
 
 _OLDEST_OPSET = 13
+_UNSEEN = (
+    "it is in a body of If, Loop or Scan, which calibration data is not followed into; --format"
+    " qop or --dynamic reach it"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Calibrated:
     errors: dict[str, LocalError]
     smoothed: Sequence[Smoothed]
     balanced: int
+    spared: int = 0
     corrected: int = 0
 
 
@@ -80,6 +89,7 @@ def calibrate(model: Model, samples: Samples, recipe: Recipe) -> Calibrated:
     normalize_linears(copy)
     run_passes(copy, (remove_unused, infer_symbols))
     balanced = equalize(copy) if recipe.equalization else 0
+    spared = spare_biases(copy.graph)
     plan = _plan(copy, Outcome(), recipe, frozenset())
     smoothed: Sequence[Smoothed] = ()
     if recipe.smoothing:
@@ -91,7 +101,7 @@ def calibrate(model: Model, samples: Samples, recipe: Recipe) -> Calibrated:
     ranges = find_ranges(copy, _methods(plan, recipe.calibration), samples)
     progress.step("layer errors")
     errors = local_errors(copy, plan, ranges, recipe.form, samples)
-    return Calibrated(copy, ranges, errors, smoothed, balanced)
+    return Calibrated(copy, ranges, errors, smoothed, balanced, spared)
 
 
 def compress(
@@ -111,6 +121,7 @@ def compress(
     plan = _plan(copy, outcome, recipe, keep)
     if recipe.correction:
         calibrated.corrected = correct_biases(copy.graph, plan, calibrated.errors)
+        spare_biases(copy.graph)  # corrections are so small that the ranges still hold
     if keep and blocks and recipe.form.qop:
         fall_back(copy.graph, keep, outcome)
     emit(copy.graph, plan, calibrated.ranges, recipe.form)
@@ -123,10 +134,24 @@ def compress(
     for node in plan.recurrent:
         reason = recurrent.replace(node, copy.graph)
         assert reason is None, reason
+    _quantize_bodies(copy, recipe, outcome)
     if any(node.domain == "com.microsoft" for node in copy.graph):
         copy.graph.opset_imports.setdefault("com.microsoft", 1)
     run_passes(copy, (remove_unused,))
     return copy, outcome
+
+
+def _quantize_bodies(model: Model, recipe: Recipe, outcome: Outcome) -> None:
+    """Layers in bodies find their ranges at run time, where the operators for it may be used."""
+    if recipe.form.qop:
+        packer = Packer(recipe.form.per_channel, unsigned=False)
+        Quantizer(packer, recipe.exclude, recipe.exclude_op, outcome).run_bodies(model)
+        return
+    for node in inside(model.graph):
+        layer = node.graph is not model.graph and node.op_type in ("MatMul", "Gemm", "Conv")
+        if layer and any(is_weight(value) for value in node.inputs):
+            outcome.candidates += 1
+            outcome.skip(node, _UNSEEN)
 
 
 def tables_of(calibrated: Calibrated, recipe: Recipe) -> list[str]:

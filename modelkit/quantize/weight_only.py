@@ -5,7 +5,7 @@ not evened out by anything behind it.  A table that the head multiplies by is ke
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from modelkit import progress
 from modelkit.model import Model, clone, const_of, release
-from modelkit.model.walk import graphs
+from modelkit.model.walk import bodies, graphs, inside
 from modelkit.passes import run_passes
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.remove_unused import remove_unused
@@ -80,7 +80,7 @@ class WeightOnly:
         if is_decoder(copy):
             self.merged = merge_linears(copy, lambda node: self._reason(node) is not None).count
         layers, gathers = self._candidates(copy)
-        heads = _heads(layers) if len(layers) > 1 and self.blocks.bits < 8 else set()
+        heads = _heads(copy, layers) if len(layers) > 1 and self.blocks.bits < 8 else set()
         self.heads = len(heads)
         sizes = {
             node: replace(self.blocks, bits=8, symmetric=True) if node in heads else self.blocks
@@ -91,6 +91,8 @@ class WeightOnly:
             self._lead(copy, [node for node, _ in layers if sizes[node].bits < 8], nbits)
         for node, graph in layers:
             if node.graph is not None:  # else it has been done
+                if self.samples is not None and graph is not copy.graph:
+                    self.outcome.unseen.append(node.name or node.outputs[0].name or "")
                 self._count(node, nbits.replace(node, graph, sizes[node], lazy=True))
         tables = BlockTables(nbits)
         for node, graph in gathers:
@@ -214,26 +216,31 @@ def _finite(value: ir.Value | None) -> bool:
     return True
 
 
-def _heads(layers: Sequence[tuple[ir.Node, ir.Graph]]) -> set[ir.Node]:
-    """The layers of the outermost graph behind which no other layer stands."""
-    outer = layers[0][1] if layers else None
+def _heads(model: Model, layers: Sequence[tuple[ir.Node, ir.Graph]]) -> set[ir.Node]:
+    """The layers behind which no other layer stands; one in a loop stands behind itself."""
     known = {node for node, _ in layers}
-    found = set()
-    for node, graph in layers:
-        if graph is outer and not _reaches(node, known):
-            found.add(node)
-    return found
+    carriers = {body: node for node in inside(model.graph) for body in bodies(node)}
+    return {node for node in known if not _reaches(node, known, carriers)}
 
 
-def _reaches(node: ir.Node, known: set[ir.Node]) -> bool:
-    """Whether one of ``known`` stands behind ``node``."""
+def _reaches(node: ir.Node, known: set[ir.Node], carriers: Mapping[ir.Graph, ir.Node]) -> bool:
+    """Whether one of ``known`` stands behind ``node``, or behind the If that it is a branch of."""
     seen: set[ir.Node] = set()
-    waiting = [user for output in node.outputs for user, _ in output.uses()]
+    waiting = [node]
     while waiting:
-        user = waiting.pop()
-        if user in known:
-            return True
-        if user not in seen:
-            seen.add(user)
-            waiting += [after for output in user.outputs for after, _ in output.uses()]
+        before = waiting.pop()
+        for output in before.outputs:
+            carrier = carriers.get(before.graph) if isinstance(before.graph, ir.Graph) else None
+            if output.is_graph_output() and carrier is not None:
+                if carrier.op_type != "If":
+                    return True
+                if carrier not in seen:
+                    seen.add(carrier)
+                    waiting.append(carrier)
+            for user, _ in output.uses():
+                if user in known:
+                    return True
+                if user not in seen:
+                    seen.add(user)
+                    waiting.append(user)
     return False

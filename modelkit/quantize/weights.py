@@ -45,6 +45,14 @@ def why_without(node: ir.Node) -> str | None:
     return _SMALL if matrices and node.op_type in _LAYERS else None
 
 
+def home(value: ir.Value, graph: ir.Graph) -> ir.Graph:
+    """Where what takes the place of a constant that ``graph`` reads belongs: where it is itself.
+
+    Bodies of If, Loop and Scan read weights of the graphs around them, often the same ones.
+    """
+    return value.graph if isinstance(value.graph, ir.Graph) else graph
+
+
 def array_of(value: ir.Value | None) -> np.ndarray:
     """The values of a constant as float32."""
     array = const_of(value)
@@ -89,6 +97,7 @@ class Packer:
 
     def pack(self, graph: ir.Graph, value: ir.Value, weight: np.ndarray, form: str) -> Packed:
         """``weight`` [..., K, N] in eight bits with one scale a column; ``form`` tells variants."""
+        graph = home(value, graph)
         key = (id(graph), id(value), form)
         if key not in self._made:
             self._kept.append(value)  # an id lives as long as its object

@@ -100,7 +100,14 @@ _FUNCTION = """<ir_version: 8, opset_import: ["": 17, "loc": 1]>
     <domain: "loc", opset_import: ["": 17]> linear (a, c) => (o) { o = MatMul(a, c) }"""
 _TIED = """<ir_version: 8, opset_import: ["": 17]> g (int64[b, s] x) => (float[b, s, m] y)"""
 _LSTM = "float[{d}, 64, 32] w, float[{d}, 64, 16] r, float[{d}, 128] b"
-_INSIDE = "inside a body"
+
+MERGED = """<ir_version: 8, opset_import: ["": 17]>
+g (bool c, int64[n] i) => (float[n, 96] y) <float[1200, 64] t, float[64, 96] w, float[96, 96] v>
+{ y = If (c) <then_branch = t () => (float[n, 96] p)
+  { a = Gather(t, i) b = MatMul(a, w) d = Relu(b) p = Gemm<transB=1>(d, v) },
+  else_branch = f () => (float[n, 96] q)
+  { e = Gather(t, i) h = MatMul(e, w) j = Tanh(h) q = Gemm<transB=1>(j, v) }> }"""
+"""Two branches with the same weights, as decoders with and without a past have."""
 
 PATTERNS: dict[str, Pattern] = {
     "matmul plain": _stack("t = MatMul(x, w) y = Add(t, b)", weights=f"{W}, {B}"),
@@ -181,8 +188,8 @@ PATTERNS: dict[str, Pattern] = {
         STACK, f"{W}, {B}, float[64, 64] v",
         "[a] t = MatMul(x, w) [a] u = Add(t, b) [a] y = MatMul(u, v)", 2, 2, shape=(2, 5, 64),
     ),
-    "if": Pattern(_IF, "", "", 2, _INSIDE),
-    "loop": Pattern(_LOOP, "", "", 1, _INSIDE, kinds=("calm",)),
+    "if": Pattern(_IF, "", "", 2, 2),
+    "loop": Pattern(_LOOP, "", "", 1, 1, kinds=("calm",)),
     "lstm": Pattern(
         TIME, _LSTM.format(d=1), "y = LSTM<hidden_size=16>(x, w, r, b)", 1, 1,
         shape=(6, 2, 32), kinds=("calm",),

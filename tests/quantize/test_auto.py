@@ -1,6 +1,7 @@
 """The search as the command runs it."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from modelkit.quantize.goal import Goal, Judge
 from modelkit.quantize.modes import Made
 from modelkit.quantize.outcome import Outcome
 from modelkit.reports import Interval, Point, SpeedVerdict
+from modelkit.runtime.bench import Samples
 from tests.harness import floats
 from tests.models import model_file
 
@@ -51,6 +53,16 @@ def source(tmp_path: Path) -> Path:
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, "u"))
     onnx.save(model, path)
     return path
+
+
+def _race(monkeypatch: pytest.MonkeyPatch, seconds: float, slower: float) -> None:
+    """Let the float model take ``seconds``, and all candidates ``slower`` times as long."""
+
+    def interleave(candidates: list[Any], *_: object, **__: object) -> list[Samples]:
+        times = [[seconds * (slower if number else 1)] * 3 for number in range(len(candidates))]
+        return [Samples(wall=[each] * 6, cpu=[each] * 6) for each in times]
+
+    monkeypatch.setattr(sys.modules["modelkit.quantize.auto"], "interleave", interleave)
 
 
 def test_layers_fall_back_until_the_goal_is_met(tmp_path: Path, source: Path, data: Path) -> None:
@@ -134,6 +146,7 @@ def test_the_candidates_that_meet_are_timed_and_drawn(
     tmp_path: Path, source: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is timed here takes microseconds: the verdict on it is chance.
+    _race(monkeypatch, 1e-3, slower=0.5)
     monkeypatch.setattr("modelkit.deliver.gate", lambda *_: SpeedVerdict(None, True, "not here"))
     report = quantize_file(
         str(source), str(tmp_path / "o.onnx"), mode="auto", min_agreement="50%",
@@ -185,7 +198,25 @@ def test_what_is_slower_than_float_or_hardly_smaller_is_not_chosen(tmp_path: Pat
     trials.done = [
         trial("large", 95, None),
         trial("slow", 30, slow),
-        trial("slow but asked for by size", 30, slow, gated=False),
+        trial("slow in blocks", 30, slow, gated=False),
+        trial("not timed", 30, None),
         trial("fine", 30, Interval(0.99, 0.9, 1.1)),
     ]
-    assert [each.point.name for each in trials.met] == ["slow but asked for by size", "fine"]
+    assert [each.point.name for each in trials.met] == ["not timed", "fine"]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(20e-6, "less than 50 µs"), (20e-3, "ask for less")])
+def test_where_all_are_slower_the_float_model_stays(
+    tmp_path: Path, source: Path, data: Path, monkeypatch: pytest.MonkeyPatch, seconds: float,
+    said: str,
+) -> None:  # fmt: skip
+    _race(monkeypatch, seconds, slower=1.2)
+    out = tmp_path / "o.onnx"
+    arguments: dict[str, Any] = {"mode": "auto", "min_sqnr": 10.0, "calib_data": str(data)}
+    with pytest.raises(CheckFailed, match="is slower than") as caught:
+        quantize_file(str(source), str(out), **arguments)
+    assert "0.83x" in caught.value.cause
+    assert "keep the float model" in caught.value.hint
+    assert said in caught.value.hint
+    assert not out.exists()
+    assert quantize_file(str(source), str(out), measure=False, **arguments).written == str(out)

@@ -12,6 +12,7 @@ from modelkit.quantize.outcome import Outcome
 from modelkit.runtime import metrics
 from tests.harness import floats
 from tests.models import Feeds, model_file, parsed, run
+from tests.quantize.lab_patterns import MERGED
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 32] x) => (float[n, m] y)'
 W = "float[32, 48] w"
@@ -192,3 +193,11 @@ def test_the_original_stays_as_it_was(tmp_path: Path) -> None:
     model = load(model_file(tmp_path / "m.onnx", text_of("bias")))
     quantize(model)
     assert [node.op_type for node in model.graph] == ["MatMul", "Add"]
+
+
+def test_a_weight_that_two_branches_read_is_kept_once(tmp_path: Path) -> None:
+    feeds = {"i": np.array([0, 299, 7]), "c": np.array(False)}
+    outcome, sqnr = quantized(tmp_path, parsed(MERGED), feeds)
+    assert outcome.quantized == 6
+    assert sqnr > 30
+    assert (tmp_path / "out.onnx").stat().st_size < 0.4 * (tmp_path / "m.onnx").stat().st_size

@@ -70,8 +70,9 @@ def test_weights_in_blocks_have_their_own_choices() -> None:
     assert (found.bits, found.size, found.symmetric) == (4, 64, False)
     assert checked(Options(mode="int8-weights", target="cuda")).blocks().bits == 8
     defaults: tuple[tuple[dict[str, Any], bool], ...] = (
-        ({}, True),
+        ({}, False),
         ({"calib_data": "x.npz"}, False),
+        ({"asymmetric": False}, True),
         ({"calib_data": "x.npz", "asymmetric": False}, True),
         ({"asymmetric": True}, False),
         ({"calib_data": "x.npz", "mode": "int8-weights"}, True),

@@ -1,7 +1,18 @@
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from modelkit.errors import CheckFailed
+from modelkit.quantize.options import Options
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.refusals import already_quantized, nothing, slow_but_small, slower
+from modelkit.quantize.refusals import (
+    already_quantized,
+    nothing,
+    slow_but_small,
+    slower,
+    too_coarse,
+)
 from modelkit.reports import Interval, SpeedVerdict
 from tests.quantize.graphs import model_of
 
@@ -47,3 +58,21 @@ def test_a_run_too_short_to_judge_is_explained_by_what_was_done() -> None:
     assert "quantizing the activations" in slow_but_small(short, "dynamic")[0]
     assert "activations stay in float" in slow_but_small(short, "int4")[0]
     assert slow_but_small(SpeedVerdict(None, True, "--no-measure was given"), "int4") == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tried"),
+    [
+        ({}, ["--calib-data FILE", "--block-size 16", "--int8-weights"]),
+        ({"asymmetric": False}, ["--calib-data FILE", "--asymmetric", "--block-size 16", "--int8-weights"]),
+        ({"calib_data": "x.npz", "block_size": 16}, ["--int8-weights"]),
+        ({"mode": "int8-weights"}, ["--asymmetric", "--block-size 16"]),
+    ],
+)  # fmt: skip
+def test_only_what_was_not_chosen_yet_is_told_to_be_finer(
+    chosen: dict[str, Any], tried: list[str]
+) -> None:
+    options = Options(**{"mode": "int4", **chosen})
+    error = too_coarse(CheckFailed("m", cause="c", code="outputs-differ"), options)
+    assert error.hint == f"nothing was written; try {', or '.join([*tried, '--exclude REGEX'])}"
+    assert (error.message, error.cause, error.code) == ("m", "c", "outputs-differ")

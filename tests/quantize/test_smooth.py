@@ -4,7 +4,7 @@ import pytest
 from modelkit.model import const_of, save
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.plan import make_plan
-from modelkit.quantize.smooth import channels_of, smooth
+from modelkit.quantize.smooth import channels_of, choose, smooth
 from tests.harness import floats
 from tests.models import run
 from tests.quantize.graphs import model_of
@@ -88,3 +88,26 @@ def test_rows_are_chosen_from_all_samples_and_peaks_from_all_rows() -> None:
     assert found.rows.shape == (50, 2)
     assert len(set(found.rows[:, 0].tolist())) > 10
     assert found.peak.tolist() == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("body", "smoothed"), [("h = LayerNormalization(x, a, b)", True), ("h = Relu(x)", False)]
+)
+def test_a_small_gain_is_taken_where_it_costs_nothing_but_is_no_reason_for_a_mul(
+    body: str, *, smoothed: bool
+) -> None:
+    model = model_of(f"{LAYERS} {{ {body} {PLAIN} }}")
+    scale = model.graph.initializers["a"].const_value
+    assert scale is not None
+    scale.numpy()[:] = 1
+    scale.numpy()[5] = 3
+    samples = [{"x": floats(2, 4, 16, seed=seed)} for seed in range(8)]
+    if not smoothed:
+        for feeds in samples:
+            feeds["x"][..., 5] *= 3
+    plan = make_plan(model, Outcome())
+    seen = channels_of(model, ["h"], lambda: iter(samples))["h"]
+    found = choose(seen, plan.layers, 127)
+    assert found is not None
+    assert 1.12 < found[1] < 2
+    assert [each.folded for each in smooth(model, plan, lambda: iter(samples))] == [True] * smoothed

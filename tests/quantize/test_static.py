@@ -283,8 +283,12 @@ def test_layers_in_bodies_are_counted_and_named(tmp_path: Path) -> None:
     samples: list[Feeds] = [{"x": floats(3, 32), "c": np.array(flag)} for flag in (True, False)]
     _, outcome, _, sqnr = quantized(tmp_path, parsed(text), samples, Recipe())
     assert (outcome.candidates, outcome.quantized) == (3, 1)
-    assert all("--dynamic reaches it" in skip.reason for skip in outcome.skips)
+    assert all("--format qop or --dynamic" in skip.reason for skip in outcome.skips)
     assert sqnr > 24
+    whole = quantized(tmp_path, parsed(text), samples, Recipe(form=Form(qop=True)))
+    assert (whole[1].candidates, whole[1].quantized, len(whole[1].unseen)) == (3, 3, 2)
+    assert "2 layers are in bodies" in whole[1].note("at run time")[0]
+    assert whole[-1] > 24
 
 
 def test_an_excluded_layer_stays_in_float(tmp_path: Path) -> None:

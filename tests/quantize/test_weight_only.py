@@ -12,6 +12,7 @@ from modelkit.quantize.weight_only import WeightOnly
 from modelkit.runtime import metrics
 from tests.models import Feeds, model_file, run
 from tests.quantize.graphs import model_of
+from tests.quantize.lab_patterns import MERGED
 
 MLP = """(float[n, 64] x) => (float[n, 40] y)
 <float[64, 96] a, float[96] b, float[96, 96] c, float[40, 96] d, float[40] e>
@@ -135,3 +136,30 @@ def test_a_deep_model_is_written_layer_by_layer(
     tracemalloc.stop()
     assert job.outcome.quantized == 16
     assert peak < 0.25 * 16 * 4 * 512**2
+
+
+def test_branches_share_weights_and_each_has_a_head(tmp_path: Path) -> None:
+    path = model_file(tmp_path / "m.onnx", MERGED)
+    model = load(path)
+    samples = [{"i": np.arange(9), "c": np.array(True)}]
+    job = WeightOnly(Blocks(4, 32), samples=lambda: iter(samples))
+    result = job.run(model)
+    assert (job.outcome.quantized, job.heads, job.tables) == (6, 2, 2)
+    assert len(job.outcome.unseen) == 4
+    out = save(result, tmp_path / "out.onnx")
+    assert out.stat().st_size < 0.32 * path.stat().st_size
+    for flag in (True, False):
+        feeds = {"i": np.array([5, 250, 7]), "c": np.array(flag)}
+        expected, actual = run(path, feeds)["y"], run(out, feeds)["y"]
+        assert metrics.sqnr(*metrics.energies(expected, actual)) > 15
+
+
+def test_a_layer_in_a_loop_is_no_head(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 64] x) => (float[n, 64] y)
+    <float[64, 64] w, int64 n_times = {3}, bool go = {1}> {
+    y = Loop (n_times, go, x) <body = b (int64 i, bool ci, float[n, 64] hi)
+        => (bool co, float[n, 64] ho)
+        { k = Tanh(hi) l = MatMul(k, w) m = Tanh(l) ho = MatMul(m, w) co = Identity(ci) }> }"""
+    job = WeightOnly(Blocks(4, 32))
+    job.run(load(model_file(tmp_path / "m.onnx", text)))
+    assert (job.outcome.quantized, job.heads) == (2, 0)
