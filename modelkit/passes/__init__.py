@@ -23,6 +23,7 @@ from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.remove_zero_channels import remove_zero_channels
 from modelkit.passes.remove_zero_heads import remove_zero_heads
 from modelkit.passes.restore_batch_axes import restore_batch_axes
+from modelkit.passes.select_early import select_early
 from modelkit.passes.settle_reshapes import settle_reshapes
 from modelkit.passes.settle_weights import settle_weights
 from modelkit.passes.shape_to_constant import shape_to_constant
@@ -52,6 +53,7 @@ BASIC: tuple[Pass, ...] = (
     merge_chains,
     merge_concats,
     remove_identity,
+    select_early,
     remove_default_inputs,
     remove_zero_channels,
     remove_zero_heads,

@@ -90,12 +90,16 @@ def _at(
     misses: dict[tuple[str, str], NearMiss] = {}
     cleaned: list[Change] = []
     needed = 0
-    for _ in range(MAX_ROUNDS):
+    # What leaves kernels out comes first: passes read plain operators, not what a target runs best.
+    simple = [fusion for fusion in fusions if fusion.level == "basic"]
+    for wanted in (simple, *[fusions] * MAX_ROUNDS):
         progress.step("fusions")
-        applied = _applied(fusions, model, permitted, watch)
+        applied = _applied(wanted, model, permitted, watch)
         misses = {(miss.fusion, miss.node): miss for miss in applied.near_misses}
-        if not applied.changes:
+        if not applied.changes and wanted is not simple:
             break
+        if not applied.changes:
+            continue
         # What was cleaned up in between may complete the next pattern: fusions grow in steps.
         changes += applied.changes
         needed = max(needed, applied.opset_needed)
