@@ -44,6 +44,11 @@ RANGED = frozenset(
 )  # fmt: skip
 """Operators with integer kernels that need a range of their own."""
 
+WIDE = frozenset(("QuickGelu", "Swish", "HardSwish", "HardSigmoid", "Mish", "Elu", "Gelu", "Tanh"))
+"""Activations without an integer kernel: float between integers, which keeps the chain whole."""
+
+_DOMAINS = {"QuickGelu": ("com.microsoft",)}
+
 
 @dataclass(eq=False)
 class Layer:
@@ -218,11 +223,11 @@ def _between(
     absorbed = {clamp_after(layer.node) for layer in plan.layers if layer.is_conv}
     found: list[ir.Node] = []
     for node in model.graph:
-        if node in absorbed or node.domain not in ("", "ai.onnx"):
+        if node in absorbed or node.domain not in _DOMAINS.get(node.op_type, ("", "ai.onnx")):
             continue
         data = node.inputs if node.op_type in ("Add", "Sum", "Mul", "Concat") else node.inputs[:1]
         if (
-            node.op_type in SAME | RANGED
+            node.op_type in SAME | RANGED | WIDE
             and (node.op_type != "Sum" or len(node.inputs) == 2)
             and node.op_type not in exclude_op
             and not any(pattern.search(node.name or "") for pattern in exclude)

@@ -65,3 +65,11 @@ def test_a_convolution_between_float_layers_needs_products_enough(
     plan = make_plan(model_of(text), outcome)
     assert len(plan.layers) == outcome.quantized == quantized
     assert outcome.candidates == outcome.quantized + len(outcome.skips)
+
+
+def test_a_float_activation_keeps_the_chain_of_integers_whole() -> None:
+    body = """p = Conv<pads=[1,1,1,1]>(x, a) r = HardSwish(p) s = Conv<pads=[1,1,1,1]>(r, b)
+    t = Tanh(s) m = Add(r, t) q = Conv(m, b) y = Exp(q)"""
+    plan = make_plan(model_of(f"{IMAGE} {CONVS} {{ {body} }}"), Outcome())
+    assert [node.op_type for node in plan.between] == ["HardSwish", "Tanh", "Add"]
+    assert sorted(plan.tensors()) == ["m", "p", "q", "r", "s", "t", "x"]

@@ -275,6 +275,25 @@ def test_not_a_number_is_named_by_tensor_node_and_sample(tmp_path: Path) -> None
     assert "Log" in caught.value.cause
 
 
+def test_a_swish_between_convolutions_is_computed_in_float(tmp_path: Path) -> None:
+    block = "s{0} = Sigmoid(c{0}) m{0} = Mul(c{0}, s{0})"
+    body = f"""c1 = Conv<pads=[1,1,1,1]>(x, w, b) {block.format(1)} c2 = Conv<pads=[1,1,1,1]>(m1, u)
+    {block.format(2)} a = Add(m1, m2) c3 = Conv(a, u) p = GlobalAveragePool(c3) f = Flatten(p)
+    y = Gemm<transB=1>(f, v)"""
+    text = f"{IMAGE} <{CONV}, float[8, 8, 3, 3] u> {{ {body} }}"
+    samples: list[Feeds] = [{"x": floats(2, 3, 12, 12, seed=seed)} for seed in range(8)]
+    made, kinds = {}, {}
+    for form in ("qop", "qdq"):
+        recipe = Recipe(form=Form(qop=form == "qop"))
+        made[form] = quantized(tmp_path, parsed(text), samples, recipe)
+        kinds[form] = Counter(node.op_type for node in load(made[form][0]).graph)
+    counts = kinds["qop"]
+    assert (counts["QLinearConv"], counts["QuickGelu"], counts["QLinearAdd"]) == (3, 2, 1)
+    assert "QLinearSigmoid" not in counts
+    assert "QuickGelu" not in kinds["qdq"]
+    assert min(each[-1] for each in made.values()) > 24
+
+
 def test_layers_in_bodies_are_counted_and_named(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]>
     g (bool c, float[n, 32] x) => (float[n, 48] y) <float[32, 32] w, float[32, 48] v>
