@@ -183,7 +183,12 @@ def _methods(plan: Plan, calibration: str) -> dict[str, str]:
 def _plan(model: Model, outcome: Outcome, recipe: Recipe, keep: frozenset[str]) -> Plan:
     _name_nodes(model.graph)
     return make_plan(
-        model, outcome, exclude=recipe.exclude, exclude_op=recipe.exclude_op, keep=keep
+        model,
+        outcome,
+        exclude=recipe.exclude,
+        exclude_op=recipe.exclude_op,
+        keep=keep,
+        float_stems=recipe.form.qop,
     )
 
 
