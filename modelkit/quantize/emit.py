@@ -57,7 +57,7 @@ def emit(graph: ir.Graph, plan: Plan, ranges: Mapping[str, Range], form: Form) -
     """Quantize the planned layers of ``graph`` in place; ``ranges`` are by value name."""
     emitter = _Emitter(graph, ranges, form)
     layers = {layer.node: layer for layer in plan.layers}
-    between = set(plan.between)
+    between, entries = set(plan.between), set(plan.entries)
     for node in list(graph):
         if node in layers and layers[node].is_conv:
             emitter.convolution(layers[node])
@@ -65,6 +65,8 @@ def emit(graph: ir.Graph, plan: Plan, ranges: Mapping[str, Range], form: Form) -
             emitter.linear(layers[node])
         elif node in between:
             emitter.step(node)
+        elif node in entries:
+            emitter.entry(node)
 
 
 def parameters(reach: Range, *, unsigned: bool) -> tuple[float, int]:
@@ -170,6 +172,13 @@ class _Emitter:
         else:
             made = self._behind(node, target, out_scale, out_zero)
         self._hand_on(target, made, out_scale, out_zero, step, node)
+
+    def entry(self, node: ir.Node) -> None:
+        """A float node whose result becomes integers at once."""
+        target, reach = self._target(node)
+        scale, zero, step = self._constants(node.name or node.op_type, reach)
+        made = self._behind(node, target, scale, zero)
+        self._hand_on(target, made, scale, zero, step, node)
 
     def _activation(self, x: ir.Value | None, maker: Maker) -> Quantized:
         """``x`` in eight bits, made once for all its readers."""

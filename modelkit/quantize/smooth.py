@@ -17,7 +17,7 @@ from modelkit.model import Model, add_constant, const_of
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.observe import Samples, observe
-from modelkit.quantize.plan import Layer, Plan, settled
+from modelkit.quantize.plan import Layer, Plan
 from modelkit.quantize.weights import array_of, symmetric
 
 _STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -52,8 +52,7 @@ def smooth(
     """Smooth the inputs of the planned linear layers in place, where it makes errors smaller."""
     groups: dict[ir.Value, list[Layer]] = {}
     # What comes as integers from a convolution is not touched: a Mul there would break the chain.
-    integers = {settled(layer.node) for layer in plan.layers if layer.is_conv}
-    integers |= {settled(node) for node in plan.between}
+    integers = plan.integers()
     for layer in plan.layers:
         if not layer.is_conv and layer.x not in integers:
             groups.setdefault(layer.x, []).append(layer)

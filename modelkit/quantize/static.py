@@ -16,6 +16,7 @@ from modelkit.model.walk import inside
 from modelkit.passes import run_passes
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.quantize import island_gates, island_swish
 from modelkit.quantize.biases import spare_biases
 from modelkit.quantize.dynamic import Quantizer
 from modelkit.quantize.embeddings import Tables
@@ -32,6 +33,7 @@ from modelkit.quantize.ranges import Range, find_ranges
 from modelkit.quantize.recurrent import Recurrent
 from modelkit.quantize.smooth import Smoothed, smooth
 from modelkit.quantize.weights import Packer, is_weight
+from modelkit.rewrite import apply, read_fusion
 
 _OLDEST_OPSET = 13
 _UNSEEN = (
@@ -87,6 +89,12 @@ def calibrate(model: Model, samples: Samples, recipe: Recipe) -> Calibrated:
     """Balance channels, find ranges and errors: all that needs data, still in float."""
     copy = prepared(model, _OLDEST_OPSET)
     normalize_linears(copy)
+    if recipe.form.qop:
+        apply(
+            [read_fusion(each) for each in (island_gates, island_swish)],
+            copy,
+            allow=lambda fusion: None,
+        )
     run_passes(copy, (remove_unused, infer_symbols))
     balanced = equalize(copy) if recipe.equalization else 0
     spared = spare_biases(copy.graph)
@@ -175,7 +183,12 @@ def _methods(plan: Plan, calibration: str) -> dict[str, str]:
 def _plan(model: Model, outcome: Outcome, recipe: Recipe, keep: frozenset[str]) -> Plan:
     _name_nodes(model.graph)
     return make_plan(
-        model, outcome, exclude=recipe.exclude, exclude_op=recipe.exclude_op, keep=keep
+        model,
+        outcome,
+        exclude=recipe.exclude,
+        exclude_op=recipe.exclude_op,
+        keep=keep,
+        float_stems=recipe.form.qop,
     )
 
 

@@ -65,3 +65,41 @@ def test_a_convolution_between_float_layers_needs_products_enough(
     plan = make_plan(model_of(text), outcome)
     assert len(plan.layers) == outcome.quantized == quantized
     assert outcome.candidates == outcome.quantized + len(outcome.skips)
+
+
+def test_a_float_activation_keeps_the_chain_of_integers_whole() -> None:
+    body = """p = Conv<pads=[1,1,1,1]>(x, a) r = HardSwish(p) s = Conv<pads=[1,1,1,1]>(r, b)
+    t = Tanh(s) m = Add(r, t) q = Conv(m, b) y = Exp(q)"""
+    plan = make_plan(model_of(f"{IMAGE} {CONVS} {{ {body} }}"), Outcome())
+    assert [node.op_type for node in plan.between] == ["HardSwish", "Tanh", "Add"]
+    assert sorted(plan.tensors()) == ["m", "p", "q", "r", "s", "t", "x"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "body", "entries", "layers"),
+    [
+        (3, "p = Conv(x, s) r = Relu(p) q = Conv(r, b) y = Exp(q)", ["p"], ["q"]),
+        (3, "p = Conv(x, s) r = HardSwish(p) q = Conv(r, b) y = Exp(q)", ["r"], ["q"]),
+        (
+            3,
+            "p = Conv(x, s) r = HardSwish(p) q = Conv(r, b) t = Add(p, q) y = Exp(t)",
+            ["p"],
+            ["q"],
+        ),
+        (3, "p = Conv(x, s) y = Exp(p)", [], ["p"]),
+        (4, "p = Conv(x, s) r = Relu(p) q = Conv(r, b) y = Exp(q)", [], ["p", "q"]),
+    ],
+)
+def test_convolutions_of_few_channels_are_entries_of_the_integers_behind_them(
+    channels: int, body: str, entries: list[str], layers: list[str]
+) -> None:
+    head = IMAGE.replace("4, 8, 8] x", f"{channels}, 8, 8] x")
+    if "Add" in body:
+        body = body.replace("Conv(r", "Conv<pads=[1,1,1,1]>(r")
+    model = model_of(f"{head} <float[4, {channels}, 3, 3] s, float[4, 4, 3, 3] b> {{ {body} }}")
+    outcome = Outcome()
+    plan = make_plan(model, outcome, float_stems=True)
+    assert [node.outputs[0].name for node in plan.entries] == entries
+    assert [layer.name for layer in plan.layers] == layers
+    assert outcome.candidates == outcome.quantized + len(outcome.skips)
+    assert make_plan(model, Outcome()).entries == []

@@ -30,8 +30,8 @@ FORMS = {
 LINEAR = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 32] x) => (float[n, m] y)'
 W, B = "float[32, 48] w", "float[48] b"
 STACK = LINEAR.replace("float[n, 32] x", "float[n, s, 32] x").replace("[n, m]", "[n, s, m]")
-IMAGE = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 3, 12, 12] x) => (float[n, m] y)'
-CONV = "float[8, 3, 3, 3] w, float[8] b, float[16, 8] v"
+IMAGE = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 4, 12, 12] x) => (float[n, m] y)'
+CONV = "float[8, 4, 3, 3] w, float[8] b, float[16, 8] v"
 HEAD = "p = GlobalAveragePool({0}) f = Flatten(p) y = Gemm<transB=1>(f, v)"
 
 # Name to (inputs and outputs, weights, body, layers quantized).
@@ -95,7 +95,7 @@ PATTERNS: dict[str, tuple[str, str, str, int]] = {
         "c = Conv(x, w, b) r = Clip(c, lo, hi)" + HEAD.format("r"), 2,
     ),
     "conv no bias": (
-        IMAGE, "float[8, 3, 3, 3] w, float[16, 8] v", "c = Conv(x, w) r = Relu(c)" + HEAD.format("r"), 2,
+        IMAGE, "float[8, 4, 3, 3] w, float[16, 8] v", "c = Conv(x, w) r = Relu(c)" + HEAD.format("r"), 2,
     ),
     "conv, normalization": (
         IMAGE, f"{CONV}, float[8] s, float[8] m, float[8] q",
@@ -116,7 +116,7 @@ PATTERNS: dict[str, tuple[str, str, str, int]] = {
         "c = Conv(x, w, b) r = Relu(c) d = Conv<group=8>(r, u, t) q = Relu(d)" + HEAD.format("q"), 3,
     ),
     "concat": (
-        IMAGE, "float[8, 3, 3, 3] w, float[4, 3, 3, 3] u, float[16, 12] v",
+        IMAGE, "float[8, 4, 3, 3] w, float[4, 4, 3, 3] u, float[16, 12] v",
         "c = Conv(x, w) d = Conv(x, u) e = Concat<axis=1>(c, d) r = Relu(e)" + HEAD.format("r"), 3,
     ),
     "squeeze excite": (
@@ -128,12 +128,12 @@ PATTERNS: dict[str, tuple[str, str, str, int]] = {
         IMAGE, CONV, "c = Conv(x, w, b) s = Sigmoid(c) e = Mul(c, s)" + HEAD.format("e"), 2,
     ),
     "conv1d": (
-        IMAGE.replace("3, 12, 12] x", "3, l] x"),
+        IMAGE.replace("4, 12, 12] x", "3, l] x"),
         "float[8, 3, 9] w, float[8, 8] v", "c = Conv(x, w) p = ReduceMax<axes=[2], keepdims=0>(c)"
         "y = MatMul(p, v)", 2,
     ),
     "conv3d": (
-        IMAGE.replace("3, 12, 12] x", "3, 6, 6, 6] x"),
+        IMAGE.replace("4, 12, 12] x", "3, 6, 6, 6] x"),
         "float[8, 3, 3, 3, 3] w, float[16, 8] v", "c = Conv(x, w)" + HEAD.format("c"), 2,
     ),
 }  # fmt: skip
@@ -151,7 +151,7 @@ def samples_of(name: str, count: int = 12) -> list[Feeds]:
     for seed in range(count):
         # Ragged lengths: each sample another one.
         shape = {"[n, s, 32] x": (1, 3 + seed, 32), "[n, 32] x": (4, 32), "[5, 32] x": (5, 32)}
-        shape |= {"3, 12, 12] x": (2, 3, 12, 12), "3, l] x": (2, 3, 9 + seed)}
+        shape |= {"4, 12, 12] x": (2, 4, 12, 12), "3, l] x": (2, 3, 9 + seed)}
         shape |= {"3, 6, 6, 6] x": (1, 3, 6, 6, 6)}
         chosen = next(value for key, value in shape.items() if key in head)
         made.append({"x": floats(*chosen, seed=seed).astype(kind)})
@@ -247,8 +247,8 @@ def test_tensorrt_gets_signed_values_zero_points_of_zero_and_float_biases(tmp_pa
 )
 def test_what_stays_says_why(tmp_path: Path, name: str, reason: str) -> None:
     head = IMAGE.replace("[n, m] y", "[n, a, h, v] y")
-    model = parsed(f"{head} <float[3, 3, 3, 3] w> {{ y = {name} }}")
-    samples = [{"x": floats(1, 3, 12, 12)}]
+    model = parsed(f"{head} <float[4, 4, 3, 3] w> {{ y = {name} }}")
+    samples = [{"x": floats(1, 4, 12, 12)}]
     _, outcome, _, _ = quantized(tmp_path, model, samples, Recipe())
     assert (outcome.candidates, outcome.quantized) == (1, 0)
     assert reason in outcome.skips[0].reason
@@ -273,6 +273,47 @@ def test_not_a_number_is_named_by_tensor_node_and_sample(tmp_path: Path) -> None
     with pytest.raises(CheckFailed, match="'l' holds NaN.*sample 2") as caught:
         quantized(tmp_path, model, [positive, {"x": -positive["x"]}], Recipe())
     assert "Log" in caught.value.cause
+
+
+@pytest.mark.parametrize("activation", ["r = Relu(c)", "g = Sigmoid(c) r = Mul(c, g)"])
+def test_a_stem_of_few_channels_is_float_and_what_it_makes_is_not(
+    tmp_path: Path, activation: str
+) -> None:
+    body = f"""c = Conv<pads=[1,1,1,1]>(x, w, b) {activation} d = Conv<pads=[1,1,1,1]>(r, u)
+    e = Add(r, d) k = Relu(e) {HEAD.format("k")}"""
+    head = IMAGE.replace("4, 12, 12] x", "3, 12, 12] x")
+    weights = f"{CONV}, float[8, 8, 3, 3] u".replace("float[8, 4", "float[8, 3")
+    samples: list[Feeds] = [{"x": floats(2, 3, 12, 12, seed=seed)} for seed in range(8)]
+    recipe = Recipe(form=FORMS["qop"])
+    text = f"{head} <{weights}> {{ {body} }}"
+    out, outcome, _, sqnr = quantized(tmp_path, parsed(text), samples, recipe)
+    found = operators(out)
+    assert (found["Conv"], found["QLinearConv"], found["QLinearAdd"]) == (1, 1, 1)
+    assert found["QuantizeLinear"] == 1
+    assert "few channels" in outcome.skips[0].reason
+    assert (outcome.candidates, outcome.quantized) == (3, 2)
+    assert sqnr > 24
+    whole = quantized(tmp_path, parsed(text), samples, Recipe())
+    assert whole[1].quantized == 3
+
+
+def test_a_swish_between_convolutions_is_computed_in_float(tmp_path: Path) -> None:
+    block = "s{0} = Sigmoid(c{0}) m{0} = Mul(c{0}, s{0})"
+    body = f"""c1 = Conv<pads=[1,1,1,1]>(x, w, b) {block.format(1)} c2 = Conv<pads=[1,1,1,1]>(m1, u)
+    {block.format(2)} a = Add(m1, m2) c3 = Conv(a, u) p = GlobalAveragePool(c3) f = Flatten(p)
+    y = Gemm<transB=1>(f, v)"""
+    text = f"{IMAGE} <{CONV}, float[8, 8, 3, 3] u> {{ {body} }}"
+    samples: list[Feeds] = [{"x": floats(2, 4, 12, 12, seed=seed)} for seed in range(8)]
+    made, kinds = {}, {}
+    for form in ("qop", "qdq"):
+        recipe = Recipe(form=Form(qop=form == "qop"))
+        made[form] = quantized(tmp_path, parsed(text), samples, recipe)
+        kinds[form] = Counter(node.op_type for node in load(made[form][0]).graph)
+    counts = kinds["qop"]
+    assert (counts["QLinearConv"], counts["QuickGelu"], counts["QLinearAdd"]) == (3, 2, 1)
+    assert "QLinearSigmoid" not in counts
+    assert "QuickGelu" not in kinds["qdq"]
+    assert min(each[-1] for each in made.values()) > 24
 
 
 def test_layers_in_bodies_are_counted_and_named(tmp_path: Path) -> None:
@@ -327,7 +368,7 @@ def test_activations_with_large_channels_lose_far_less_by_smoothing(tmp_path: Pa
 
 def test_unbalanced_convolutions_lose_far_less_by_equalization(tmp_path: Path) -> None:
     model = parsed(
-        f"{IMAGE} <float[8, 3, 3, 3] w, float[8] b, float[8, 8, 3, 3] u, float[16, 8] v>"
+        f"{IMAGE} <float[8, 4, 3, 3] w, float[8] b, float[8, 8, 3, 3] u, float[16, 8] v>"
         "{ c = Conv(x, w, b) r = Relu(c) d = Conv(r, u) q = Relu(d)" + HEAD.format("q") + "}"
     )
     spread = 2.0 ** np.linspace(-6, 6, 8, dtype=np.float32)
@@ -373,7 +414,7 @@ print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
-    text = IMAGE.replace("3, 12, 12] x", "3, 48, 48] x")
+    text = IMAGE.replace("4, 12, 12] x", "3, 48, 48] x")
     weights = "float[16, 3, 3, 3] w, float[16, 16, 3, 3] u, float[16, 8] v"
     body = "c = Conv<pads=[1,1,1,1]>(x, w) r = Relu(c) d = Conv<pads=[1,1,1,1]>(r, u)"
     body += " p = GlobalAveragePool(d) f = Flatten(p) y = MatMul(f, v)"
