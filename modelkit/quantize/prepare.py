@@ -12,7 +12,7 @@ from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.restore_convolutions import restore_convolutions
-from modelkit.quantize import island_activations, islands
+from modelkit.quantize import island_activations, island_residuals, islands
 from modelkit.quantize.einsums import unroll_einsums
 from modelkit.rewrite import apply, read_fusion
 
@@ -26,6 +26,7 @@ _PASSES = (
     remove_identity,
     remove_unused,
 )
+_ISLANDS = (islands, island_activations, island_residuals)
 _ROUNDS = 4
 _RAISED_OPSET = 13  # QuantizeLinear with one scale a channel
 
@@ -46,7 +47,7 @@ def prepared(model: Model, oldest_opset: int) -> Model:
     run_passes(copy, _PASSES)
     apply([read_fusion(conv_batch_normalization)], copy, allow=lambda fusion: None)
     for _ in range(_ROUNDS):
-        found = [read_fusion(module) for module in (islands, island_activations)]
+        found = [read_fusion(module) for module in _ISLANDS]
         if not apply(found, copy, allow=lambda fusion: None).changes:
             break
         # What cancels here brings the next layer to the front.

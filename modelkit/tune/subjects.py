@@ -171,6 +171,7 @@ STANDARD: tuple[Subject, ...] = (
         also=("silu", "linear_as_conv", "activation_as_image"),
         against=("linear_as_conv", "activation_as_image"),
     ),
+    Subject("residual_as_image", _encoder(384), base=("linear_as_conv", "activation_as_image")),
     Subject(
         "residual_sum",
         f"""{HEAD} (float[b, s, 384] x, float[b, s, 384] r) => (float[b, s, 384] y)
