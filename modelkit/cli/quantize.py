@@ -29,6 +29,14 @@ class Calibration(StrEnum):
     MSE = "mse"
 
 
+class Activations(StrEnum):
+    """How the eight bits of activations are read."""
+
+    AUTO = "auto"
+    INT8 = "int8"
+    UINT8 = "uint8"
+
+
 class EightBits(StrEnum):
     """How eight bits are read."""
 
@@ -93,7 +101,13 @@ def quantize(
         bool,
         typer.Option("--per-channel/--per-tensor", help="One weight scale a channel, or only one"),
     ] = True,
-    weight_type: Annotated[EightBits, typer.Option(help="Type of the weights")] = EightBits.INT8,
+    weight_type: Annotated[
+        EightBits, typer.Option(help="Type of the weights of --dynamic")
+    ] = EightBits.INT8,
+    activation_type: Annotated[
+        Activations,
+        typer.Option(help="Type of the activations of --static; auto: what the target is fast on"),
+    ] = Activations.AUTO,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave nodes whose name matches; repeatable regex")
     ] = None,
@@ -130,6 +144,7 @@ def quantize(
         "target": target,
         "per_channel": per_channel,
         "weight_type": weight_type.value,
+        "activation_type": activation_type.value,
         "exclude": exclude or [],
         "exclude_op": exclude_op or [],
         **writing.arguments(),

@@ -44,6 +44,22 @@ def already_quantized(model: Model) -> Iterator[str]:
             yield node.op_type
 
 
+def unmatched(model: Model, outcome: Outcome, options: Options) -> list[str]:
+    """What was to be left out and is not there: a slip of the pen, most often."""
+    names = {node.name or "" for node in inside(model.graph)}
+    names |= {skip.node for skip in outcome.skips}
+    kinds = {node.op_type for node in inside(model.graph)} | {skip.op for skip in outcome.skips}
+    missed = [
+        f"--exclude {safe(pattern.pattern)} matches no node"
+        for pattern in options.patterns
+        if not any(pattern.search(name) for name in names)
+    ]
+    missed += [
+        f"--exclude-op {safe(op)}: no such node" for op in options.exclude_op if op not in kinds
+    ]
+    return missed
+
+
 def nothing(path: Path, outcome: Outcome, mode: str) -> CheckFailed:
     """No layer was quantized, and why not."""
     reasons = Counter(f"{skip.op}: {skip.reason}" for skip in outcome.skips)
@@ -52,9 +68,16 @@ def nothing(path: Path, outcome: Outcome, mode: str) -> CheckFailed:
     return CheckFailed(
         f"nothing in {safe(str(path))} can be quantized {kind}",
         cause="\n".join(causes) or "it holds no linear layer with constant weights",
-        hint="nothing was written",
+        hint=f"nothing was written{_instead(outcome, mode)}",
         code="nothing-quantized",
     )
+
+
+def _instead(outcome: Outcome, mode: str) -> str:
+    """The kind of quantization that has a form for most of what was left."""
+    if mode != "static" and any(skip.op == "Conv" for skip in outcome.skips):
+        return "; --static --calib-data FILE quantizes convolutions"
+    return ""
 
 
 def slower(
