@@ -78,7 +78,10 @@ def quantize(
         ),
     ] = None,
     calib_data: Annotated[
-        str | None, typer.Option(help="Real inputs to calibrate on: files as `run` reads them")
+        str | None,
+        typer.Option(
+            help="Real inputs to calibrate on: files as `run` reads them, or module:function"
+        ),
     ] = None,
     random_data: Annotated[
         bool, typer.Option("--random-data", help="Calibrate on random inputs (unsafe)")
