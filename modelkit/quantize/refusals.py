@@ -10,10 +10,12 @@ from modelkit.model.walk import inside
 from modelkit.quantize.blocks import SIZES
 from modelkit.quantize.options import Options
 from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.plan import WIDE
 from modelkit.reports import SpeedVerdict
 from modelkit.safe import safe
 
 _TREES = ("TreeEnsemble", "SVM", "LinearClassifier", "LinearRegressor")
+_INTEGER = ("QLinear", "MatMulInteger")
 _SIGNS = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinear", "MatMulNBits")
 
 
@@ -90,8 +92,12 @@ def slower(
     if pairs:
         causes.append(f"{pairs} QDQ pairs do not fuse into an integer operator")
         hints.append("--exclude-op the operators they stand around")
-    if any(node.op_type == "DequantizeLinear" for node in result.graph):
+    kinds = Counter(node.op_type for node in result.graph)
+    if kinds["DequantizeLinear"] and not any(kind.startswith(_INTEGER) for kind in kinds):
         hints.append("--format qop, which writes the integer operators themselves")
+    wide = sum(kinds[kind] for kind in WIDE)
+    if wide:
+        causes.append(f"{wide} activations have no integer kernel and convert back to float")
     kept = len(outcome.skips)
     if kept:
         causes.append(f"{kept} of {outcome.candidates} layers stay in float")
@@ -148,7 +154,7 @@ def _loose_pairs(model: Model) -> int:
     fusing = {
         "MatMul", "Gemm", "Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool",
         "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Sigmoid",
-        "LeakyRelu",
+        "LeakyRelu", *WIDE,
     }  # fmt: skip
     return sum(
         node.op_type == "DequantizeLinear"

@@ -94,3 +94,17 @@ def test_convolutions_are_shown_the_way_that_fits_them() -> None:
     outcome.skip(model_of(text).graph[0], "slow")
     assert "--static" in nothing(Path("m.onnx"), outcome, "dynamic").hint
     assert "--static" not in nothing(Path("m.onnx"), outcome, "static").hint
+
+
+SWISH = """(float[n] x) => (float[n] y) <float s = {0.1}, uint8 z = {0}>
+{ q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) h = HardSwish(d) r = QuantizeLinear(h, s, z)
+  y = DequantizeLinear(r, s, z) }"""
+
+
+def test_activations_that_are_float_on_purpose_are_told_as_such() -> None:
+    error = slower(Path("m.onnx"), model_of(SWISH), Outcome(), SLOW, "static")
+    assert "1 activations have no integer kernel" in error.cause
+    assert "--format qop" in error.hint
+    model = model_of(SWISH)
+    model.graph[0].op_type = "QLinearAdd"
+    assert "--format" not in slower(Path("m.onnx"), model, Outcome(), SLOW, "static").hint
