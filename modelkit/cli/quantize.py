@@ -29,6 +29,14 @@ class Calibration(StrEnum):
     MSE = "mse"
 
 
+class Activations(StrEnum):
+    """How the eight bits of activations are read."""
+
+    AUTO = "auto"
+    INT8 = "int8"
+    UINT8 = "uint8"
+
+
 class EightBits(StrEnum):
     """How eight bits are read."""
 
@@ -70,7 +78,10 @@ def quantize(
         ),
     ] = None,
     calib_data: Annotated[
-        str | None, typer.Option(help="Real inputs to calibrate on: files as `run` reads them")
+        str | None,
+        typer.Option(
+            help="Real inputs to calibrate on: files as `run` reads them, or module:function"
+        ),
     ] = None,
     random_data: Annotated[
         bool, typer.Option("--random-data", help="Calibrate on random inputs (unsafe)")
@@ -93,7 +104,13 @@ def quantize(
         bool,
         typer.Option("--per-channel/--per-tensor", help="One weight scale a channel, or only one"),
     ] = True,
-    weight_type: Annotated[EightBits, typer.Option(help="Type of the weights")] = EightBits.INT8,
+    weight_type: Annotated[
+        EightBits, typer.Option(help="Type of the weights of --dynamic")
+    ] = EightBits.INT8,
+    activation_type: Annotated[
+        Activations,
+        typer.Option(help="Type of the activations of --static; auto: what the target is fast on"),
+    ] = Activations.AUTO,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave nodes whose name matches; repeatable regex")
     ] = None,
@@ -130,6 +147,7 @@ def quantize(
         "target": target,
         "per_channel": per_channel,
         "weight_type": weight_type.value,
+        "activation_type": activation_type.value,
         "exclude": exclude or [],
         "exclude_op": exclude_op or [],
         **writing.arguments(),

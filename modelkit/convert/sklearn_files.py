@@ -8,8 +8,8 @@ from typing import Any
 
 import joblib
 
-from modelkit.convert.factory import working_folder_first
 from modelkit.errors import BadInput, MissingExtra
+from modelkit.runtime.user_code import working_folder_first
 from modelkit.safe import safe
 
 _MOST_NAMED = 4

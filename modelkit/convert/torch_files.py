@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from modelkit.convert.factory import working_folder_first
 from modelkit.convert.pickles import global_names
 from modelkit.convert.shards import index_of, shards_of
 from modelkit.errors import BadInput
+from modelkit.runtime.user_code import working_folder_first
 from modelkit.safe import safe
 
 _LAYERS = "torch.nn.modules."

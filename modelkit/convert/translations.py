@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from modelkit.convert.factory import attribute_of
 from modelkit.errors import UsageError
+from modelkit.runtime.user_code import attribute_of
 from modelkit.safe import safe
 
 Table = Mapping[Callable[..., Any], Callable[..., Any]]

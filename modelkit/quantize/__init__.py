@@ -12,7 +12,14 @@ from modelkit.quantize.auto import auto
 from modelkit.quantize.modes import MODES, Made, dynamic
 from modelkit.quantize.options import WEIGHT_ONLY, Options, checked
 from modelkit.quantize.outcome import Outcome
-from modelkit.quantize.refusals import nothing, refuse, slow_but_small, slower, too_coarse
+from modelkit.quantize.refusals import (
+    nothing,
+    refuse,
+    slow_but_small,
+    slower,
+    too_coarse,
+    unmatched,
+)
 from modelkit.reports import FileFacts, QuantizeReport
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.session import use_custom_ops
@@ -91,6 +98,9 @@ def quantize_file(
         check_target(target, force=force)
     progress.step("quantization")
     made = _KINDS[mode](origin, path, options, seed)
+    missed = unmatched(origin, made.outcome, options)
+    for line in missed:
+        progress.warn(line)
     if made.outcome.quantized == 0:
         raise nothing(path, made.outcome, mode)
     strip_debug(made.model)
@@ -111,7 +121,7 @@ def quantize_file(
         skips=tuple(made.outcome.skips),
         verification=delivery.verification,
         speed=delivery.speed,
-        notes=(*made.notes, *slow_but_small(delivery.speed, mode)),
+        notes=(*made.notes, *missed, *slow_but_small(delivery.speed, mode)),
         written=delivery.written,
         layers=made.noise(),
         points=made.points,

@@ -246,7 +246,9 @@ def _instead(trials: Trials) -> str:
     smallest = "--no-measure takes the smallest whatever its speed"
     if trials.short:
         return f": its run takes less than 50 µs, most of it the call itself; or {smallest}"
-    return f", or ask for less, so that more layers take eight bits; {smallest}"
+    if any(trial.point.kept for trial in trials.done if trial.point.meets):
+        return f", or ask for less, so that more layers take eight bits; {smallest}"
+    return f"; {smallest}"
 
 
 def figures(point: Point) -> str:

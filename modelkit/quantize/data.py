@@ -1,6 +1,6 @@
 """Samples to calibrate on, and others to check the result with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -10,10 +10,12 @@ from modelkit.errors import CheckFailed
 from modelkit.model import load
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.options import Options
+from modelkit.quantize.user_samples import is_module, user_samples
 from modelkit.runtime.data import read_data
 from modelkit.runtime.data.rows import in_rows, separable
 from modelkit.runtime.data.settings import resolved
 from modelkit.runtime.feeds import Proposal, propose
+from modelkit.runtime.ports import Port
 from modelkit.runtime.session import Feeds, open_session
 from modelkit.safe import safe
 
@@ -47,12 +49,8 @@ def read(source: Path, options: Options, seed: int = 0) -> Data:
     if options.calib_data is None:
         return _random(source, seed)
     path = Path(options.calib_data)
-    settings = resolved(options.preprocessing, load(source).metadata_props, source.parent)
-
-    def files() -> Iterator[Feeds]:
-        return read_data(path, inputs, tokenizer_folder=source.parent, settings=settings)
-
     with open_session(source, optimize=False) as session:
+        files = _opened(options.calib_data, source, options, session.inputs, "--calib-data")
         inputs = session.inputs
         head = list(islice(files(), 2))
         by_rows = len(head) == 1 and separable(head[0], inputs, session.run)
@@ -90,15 +88,23 @@ def evaluation(source: Path, options: Options) -> tuple[Samples, str]:
         BadInput, UsageError: see ``runtime.data.read_data``.
     """
     assert options.eval_data is not None
-    path = Path(options.eval_data)
-    settings = resolved(options.preprocessing, load(source).metadata_props, source.parent)
     with open_session(source, optimize=False) as session:
-        inputs = session.inputs
+        samples = _opened(options.eval_data, source, options, session.inputs, "--eval-data")
+    return samples, safe(Path(options.eval_data).name)
+
+
+def _opened(
+    text: str, source: Path, options: Options, inputs: Sequence[Port], option: str
+) -> Samples:
+    """The samples that ``text`` names, a file or what a Python module holds."""
+    if is_module(text):
+        return user_samples(text, inputs, option)
+    settings = resolved(options.preprocessing, load(source).metadata_props, source.parent)
 
     def samples() -> Iterator[Feeds]:
-        return read_data(path, inputs, tokenizer_folder=source.parent, settings=settings)
+        return read_data(Path(text), inputs, tokenizer_folder=source.parent, settings=settings)
 
-    return samples, safe(path.name)
+    return samples
 
 
 def _is_held(number: int) -> bool:

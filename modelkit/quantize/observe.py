@@ -41,12 +41,23 @@ def observe(model: Model, names: Sequence[str], samples: Samples, see: See) -> i
                 for name in wanted:
                     value = values[name] if name in values else feeds[name]
                     if value.dtype.kind == "f" and not np.isfinite(value).all():
-                        raise _not_finite(model, name, count)
+                        raise _not_finite(model, _origin(feeds, name), count)
                     see(name, value)
                 count += 1
     if not count:
         raise CheckFailed("the calibration data holds no sample", code="no-samples")
     return count
+
+
+def _origin(feeds: Feeds, name: str) -> str:
+    """Where what is not finite in the tensor ``name`` comes from: an input that holds NaN, or it.
+
+    Infinity in an input may be meant, as in a mask.
+    """
+    for given, value in feeds.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isnan(value).any():
+            return given
+    return name
 
 
 def _tapped(model: Model, names: Sequence[str]) -> Model:

@@ -17,8 +17,24 @@ from modelkit.safe import safe
 
 TARGETS = ("cpu", "any", "tensorrt", "cuda")
 FORMATS = ("auto", "qdq", "qop")
+_TYPES = ("auto", "int8", "uint8")
 WEIGHT_ONLY = ("int8-weights", "int4")
 """Modes that leave activations in float."""
+_CALIBRATED = ("static", "auto")
+_MODES_OF = {
+    "calib_data": (*_CALIBRATED, *WEIGHT_ONLY),
+    "random_data": _CALIBRATED,
+    "calibration": _CALIBRATED,
+    "smoothing": _CALIBRATED,
+    "format": _CALIBRATED,
+    "activation_type": _CALIBRATED,
+    "weight_type": ("dynamic", "auto"),
+    "per_channel": ("dynamic", *_CALIBRATED),
+    "block_size": WEIGHT_ONLY,
+    "asymmetric": WEIGHT_ONLY,
+}
+"""What says something only to some modes; elsewhere it would be ignored without a word."""
+_WRITTEN = {"smoothing": "no-smoothing", "per_channel": "per-tensor"}
 _OF_AUTO = ("min_sqnr", "min_agreement", "max_drop", "eval_data", "labels", "metric", "race")
 
 
@@ -29,6 +45,7 @@ class Options:
     mode: str = "dynamic"
     per_channel: bool = True
     weight_type: str = "int8"
+    activation_type: str = "auto"
     exclude: tuple[str, ...] = ()
     exclude_op: tuple[str, ...] = ()
     calib_data: str | None = None
@@ -81,10 +98,13 @@ class Options:
         """How eight bits are written for the target.
 
         On x86 the products of unsigned by signed bytes are the fast ones; ARM and TensorRT want
-        signed by signed.  Without VNNI two such products saturate 16 bits, so weights keep 7 bits.
+        signed by signed, unless the user knows better.  Without VNNI two such products saturate
+        16 bits, so weights keep 7 bits.
         """
         wide_machine = platform.machine().lower() in ("x86_64", "amd64", "i686")
         signed = self.target == "tensorrt" or (self.target == "cpu" and not wide_machine)
+        if self.activation_type != "auto":
+            signed = self.activation_type == "int8"
         qop = self.format == "qop" or (self.format == "auto" and self.target == "cpu")
         guarded = self.target == "cpu" and wide_machine and saturates()
         return Form(
@@ -106,6 +126,8 @@ def checked(options: Options) -> Options:
         ("target", options.target, TARGETS),
         ("format", options.format, FORMATS),
         ("calibration", options.calibration, ("auto", *METHODS)),
+        ("weight-type", options.weight_type, _TYPES[1:]),
+        ("activation-type", options.activation_type, _TYPES),
     ):
         if value not in known:
             raise UsageError(
@@ -132,16 +154,41 @@ def checked(options: Options) -> Options:
         _check_without_goal(options)
     if options.mode in WEIGHT_ONLY:
         _check_weight_only(options)
-    elif options.mode in ("dynamic", "static") and (
-        options.asymmetric is not None or options.block_size != 32
-    ):
-        raise UsageError(
-            "--block-size, --asymmetric and --symmetric are about weights in blocks",
-            hint="--int4 or --int8-weights",
-        )
-    if options.target == "tensorrt" and options.format == "qop":
-        raise UsageError("TensorRT reads the QDQ form only", hint="leave --format out")
+    _check_without_effect(options)
+    _check_target(options)
     return options
+
+
+def _check_without_effect(options: Options) -> None:
+    """Refuse what the mode would ignore."""
+    plain = Options()
+    for name, modes in _MODES_OF.items():
+        if options.mode in modes or getattr(options, name) == getattr(plain, name):
+            continue
+        written = _WRITTEN.get(name, name.replace("_", "-"))
+        if name == "asymmetric" and options.asymmetric is False:
+            written = "symmetric"
+        about = "--" + " and --".join(modes)
+        if modes is WEIGHT_ONLY:
+            about = f"weights in blocks, {about}"
+        raise UsageError(
+            f"--{written} says nothing to --{options.mode}", hint=f"it is about {about}"
+        )
+
+
+def _check_target(options: Options) -> None:
+    """Refuse forms that the target does not read."""
+    if options.mode == "dynamic" and options.target in ("any", "tensorrt"):
+        raise UsageError(
+            "--dynamic writes ONNX Runtime's own operators",
+            hint="leave --target out; --static writes the QDQ form, which others read",
+        )
+    if options.target != "tensorrt":
+        return
+    if options.format == "qop":
+        raise UsageError("TensorRT reads the QDQ form only", hint="leave --format out")
+    if options.activation_type == "uint8":
+        raise UsageError("TensorRT reads int8 only", hint="leave --activation-type out")
 
 
 def _check_without_goal(options: Options) -> None:

@@ -10,10 +10,12 @@ from modelkit.model.walk import inside
 from modelkit.quantize.blocks import SIZES
 from modelkit.quantize.options import Options
 from modelkit.quantize.outcome import Outcome
+from modelkit.quantize.plan import WIDE
 from modelkit.reports import SpeedVerdict
 from modelkit.safe import safe
 
 _TREES = ("TreeEnsemble", "SVM", "LinearClassifier", "LinearRegressor")
+_INTEGER = ("QLinear", "MatMulInteger")
 _SIGNS = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinear", "MatMulNBits")
 
 
@@ -44,6 +46,22 @@ def already_quantized(model: Model) -> Iterator[str]:
             yield node.op_type
 
 
+def unmatched(model: Model, outcome: Outcome, options: Options) -> list[str]:
+    """What was to be left out and is not there: a slip of the pen, most often."""
+    names = {node.name or "" for node in inside(model.graph)}
+    names |= {skip.node for skip in outcome.skips}
+    kinds = {node.op_type for node in inside(model.graph)} | {skip.op for skip in outcome.skips}
+    missed = [
+        f"--exclude {safe(pattern.pattern)} matches no node"
+        for pattern in options.patterns
+        if not any(pattern.search(name) for name in names)
+    ]
+    missed += [
+        f"--exclude-op {safe(op)}: no such node" for op in options.exclude_op if op not in kinds
+    ]
+    return missed
+
+
 def nothing(path: Path, outcome: Outcome, mode: str) -> CheckFailed:
     """No layer was quantized, and why not."""
     reasons = Counter(f"{skip.op}: {skip.reason}" for skip in outcome.skips)
@@ -52,9 +70,16 @@ def nothing(path: Path, outcome: Outcome, mode: str) -> CheckFailed:
     return CheckFailed(
         f"nothing in {safe(str(path))} can be quantized {kind}",
         cause="\n".join(causes) or "it holds no linear layer with constant weights",
-        hint="nothing was written",
+        hint=f"nothing was written{_instead(outcome, mode)}",
         code="nothing-quantized",
     )
+
+
+def _instead(outcome: Outcome, mode: str) -> str:
+    """The kind of quantization that has a form for most of what was left."""
+    if mode != "static" and any(skip.op == "Conv" for skip in outcome.skips):
+        return "; --static --calib-data FILE quantizes convolutions"
+    return ""
 
 
 def slower(
@@ -67,8 +92,12 @@ def slower(
     if pairs:
         causes.append(f"{pairs} QDQ pairs do not fuse into an integer operator")
         hints.append("--exclude-op the operators they stand around")
-    if any(node.op_type == "DequantizeLinear" for node in result.graph):
+    kinds = Counter(node.op_type for node in result.graph)
+    if kinds["DequantizeLinear"] and not any(kind.startswith(_INTEGER) for kind in kinds):
         hints.append("--format qop, which writes the integer operators themselves")
+    wide = sum(kinds[kind] for kind in WIDE)
+    if wide:
+        causes.append(f"{wide} activations have no integer kernel and convert back to float")
     kept = len(outcome.skips)
     if kept:
         causes.append(f"{kept} of {outcome.candidates} layers stay in float")
@@ -125,7 +154,7 @@ def _loose_pairs(model: Model) -> int:
     fusing = {
         "MatMul", "Gemm", "Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool",
         "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Sigmoid",
-        "LeakyRelu",
+        "LeakyRelu", *WIDE,
     }  # fmt: skip
     return sum(
         node.op_type == "DequantizeLinear"

@@ -34,3 +34,13 @@ def test_a_bad_input_is_named_as_one() -> None:
     with pytest.raises(CheckFailed, match="'x'") as caught:
         observe(model, ["x"], lambda: iter(samples), lambda n, v: None)
     assert "it is an input" in caught.value.cause
+
+
+def test_an_input_that_holds_nan_is_named_itself() -> None:
+    model = model_of("(float[n] x) => (float[n] y) { a = Exp(x) y = Abs(a) }")
+    samples = [{"x": np.ones(2, np.float32)}, {"x": np.array([1, np.nan], np.float32)}]
+    with pytest.raises(CheckFailed, match="'x' holds NaN or infinity on calibration sample 2"):
+        observe(model, ["a"], lambda: iter(samples), lambda name, value: None)
+    endless = [{"x": np.array([1, np.inf], np.float32)}]
+    with pytest.raises(CheckFailed, match="'a' holds NaN or infinity"):
+        observe(model, ["a"], lambda: iter(endless), lambda name, value: None)

@@ -17,7 +17,15 @@ from modelkit.quantize.options import Options, checked, saturates
         (Options(format="qqq"), "qdq"),
         (Options(calibration="best"), "entropy"),
         (Options(exclude=("[",)), ""),
-        (Options(target="tensorrt", format="qop"), "--format"),
+        (Options(mode="static", calib_data="x", target="tensorrt", format="qop"), "--format"),
+        (
+            Options(mode="static", calib_data="x", target="tensorrt", activation_type="uint8"),
+            "--activation-type",
+        ),
+        (Options(target="tensorrt"), "--static"),
+        (Options(target="any"), "--static"),
+        (Options(weight_type="int9"), "uint8"),
+        (Options(mode="static", calib_data="x", activation_type="fp8"), "int8"),
     ],
 )
 def test_contradictions_are_usage_errors(options: Options, words: str) -> None:
@@ -80,11 +88,40 @@ def test_weights_in_blocks_have_their_own_choices() -> None:
     for given, symmetric in defaults:
         assert checked(Options(**{"mode": "int4", **given})).blocks().symmetric is symmetric
     for wrong, words in (
-        ({"mode": "static", "asymmetric": False, "calib_data": "x"}, "weights in blocks"),
+        ({"mode": "static", "asymmetric": False, "calib_data": "x"}, "--symmetric says nothing"),
         ({"mode": "int4", "block_size": 48}, "no kernel"),
         ({"mode": "int4", "random_data": True}, "random data"),
         ({"mode": "int4", "format": "qdq"}, "MatMulNBits"),
-        ({"mode": "dynamic", "block_size": 64}, "weights in blocks"),
+        ({"mode": "dynamic", "block_size": 64}, "--block-size says nothing"),
     ):
         with pytest.raises(UsageError, match=words):
             checked(Options(**wrong))
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "words"),
+    [
+        ("dynamic", {"calib_data": "x.npz"}, "--calib-data says nothing to --dynamic"),
+        ("dynamic", {"random_data": True}, "--random-data"),
+        ("dynamic", {"calibration": "mse"}, "--calibration"),
+        ("dynamic", {"smoothing": False}, "--no-smoothing"),
+        ("dynamic", {"format": "qdq"}, "--format"),
+        ("dynamic", {"activation_type": "int8"}, "--activation-type"),
+        ("static", {"calib_data": "x", "weight_type": "uint8"}, "--weight-type"),
+        ("int4", {"weight_type": "uint8"}, "--weight-type"),
+        ("int8-weights", {"per_channel": False}, "--per-tensor"),
+        ("static", {"calib_data": "x", "asymmetric": True}, "--asymmetric"),
+        ("auto", {"max_drop": "1%", "block_size": 64}, "--block-size"),
+    ],
+)
+def test_what_a_mode_would_ignore_is_refused(mode: str, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        checked(Options(mode=mode, **given))
+    assert "it is about --" in caught.value.hint or "it is about weights" in caught.value.hint
+
+
+def test_the_type_of_activations_may_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert not Options(activation_type="int8").form().unsigned
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert Options(activation_type="uint8").form().unsigned

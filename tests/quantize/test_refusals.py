@@ -12,6 +12,7 @@ from modelkit.quantize.refusals import (
     slow_but_small,
     slower,
     too_coarse,
+    unmatched,
 )
 from modelkit.reports import Interval, SpeedVerdict
 from tests.quantize.graphs import model_of
@@ -76,3 +77,34 @@ def test_only_what_was_not_chosen_yet_is_told_to_be_finer(
     error = too_coarse(CheckFailed("m", cause="c", code="outputs-differ"), options)
     assert error.hint == f"nothing was written; try {', or '.join([*tried, '--exclude REGEX'])}"
     assert (error.message, error.cause, error.code) == ("m", "c", "outputs-differ")
+
+
+def test_what_is_to_be_left_out_and_is_not_there_is_told() -> None:
+    model, outcome = model_of(LOOSE), Outcome()
+    model.graph[0].name = "block.0.exp"
+    outcome.skip(model.graph[0], "excluded by option")
+    options = Options(exclude=(r"block\.0", "blok"), exclude_op=("Exp", "Exb"))
+    found = unmatched(model, outcome, options)
+    assert found == ["--exclude blok matches no node", "--exclude-op Exb: no such node"]
+
+
+def test_convolutions_are_shown_the_way_that_fits_them() -> None:
+    outcome = Outcome()
+    text = "(float[n, 3, 8, 8] x) => (float[n, a, b, c] y) <float[4, 3, 3, 3] w> { y = Conv(x, w) }"
+    outcome.skip(model_of(text).graph[0], "slow")
+    assert "--static" in nothing(Path("m.onnx"), outcome, "dynamic").hint
+    assert "--static" not in nothing(Path("m.onnx"), outcome, "static").hint
+
+
+SWISH = """(float[n] x) => (float[n] y) <float s = {0.1}, uint8 z = {0}>
+{ q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) h = HardSwish(d) r = QuantizeLinear(h, s, z)
+  y = DequantizeLinear(r, s, z) }"""
+
+
+def test_activations_that_are_float_on_purpose_are_told_as_such() -> None:
+    error = slower(Path("m.onnx"), model_of(SWISH), Outcome(), SLOW, "static")
+    assert "1 activations have no integer kernel" in error.cause
+    assert "--format qop" in error.hint
+    model = model_of(SWISH)
+    model.graph[0].op_type = "QLinearAdd"
+    assert "--format" not in slower(Path("m.onnx"), model, Outcome(), SLOW, "static").hint
