@@ -9,7 +9,7 @@ from modelkit.rewrite import Capture, Expr, op
 
 
 def _image(x: Expr, name: str) -> Expr:
-    return op.Unsqueeze(x, Expr(name=f"{name}_axis")).shared()
+    return op.Unsqueeze(x, Expr(name=f"{name}_axis")).shared().named(name)
 
 
 def summed(x: Expr, y: Expr) -> Expr:
@@ -32,19 +32,20 @@ before = (*elementwise(_image), summed, normalized, multiplied, biased)
 
 
 def when(
-    x: Capture, y: Capture, w: Capture, norm: Capture, product: Capture,
-    x_moved_axis: Capture, y_moved_axis: Capture,
+    w: Capture, norm: Capture, product: Capture,
+    x_moved: Capture, y_moved: Capture, x_moved_axis: Capture, y_moved_axis: Capture,
 ) -> str | None:  # fmt: skip
     if not all(_is_first(axis) for axis in (x_moved_axis, y_moved_axis) if axis.value is not None):
         return "the axis added is not in front"
     if norm.value is not None:
         return None if norm.attrs.get("axis", -1) == -1 else "it normalizes other axes"
-    if x.shape is None or len(x.shape) < 2:
+    if x_moved.shape is None or len(x_moved.shape) < 3:
         return "its input is not known to have rows"
     if w.value is not None:
         rank = 1 if product.value is None else 2
         return None if w.shape is not None and len(w.shape) == rank else "it is no linear layer"
-    if y.value is not None and (y.shape is None or len(x.shape) != len(y.shape)):
+    other = y_moved.shape
+    if y_moved.value is not None and (other is None or len(x_moved.shape) != len(other)):
         return "its operands are not known to have as many axes"
     return None
 
