@@ -15,8 +15,8 @@ from modelkit.rewrite import Capture, Expr, op
 LEVEL = "all"
 ORDER = 20  # when all constants are in the weights
 
-_SMALLEST = 1 << 17  # weights; below, they stay in the cache and MatMul wins (0.8-1.0x)
-_BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
+FEW = 1 << 17  # weights; below, they stay in the cache and MatMul wins (0.8-1.0x)
+BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
 _BATCH = np.array([0], np.int64)
 
 
@@ -38,9 +38,9 @@ def when(x: Capture, w: Capture, b: Capture) -> str | None:
         return "its weight is not a constant matrix"
     if b.value is not None and (not b.is_constant or list(b.shape or ()) != [w.shape[1]]):
         return "its bias is not a constant vector"
-    if any(not isinstance(dim, int) or dim % _BLOCK for dim in w.shape):
-        return f"its widths are not multiples of {_BLOCK}"
-    if w.shape[0] * w.shape[1] < _SMALLEST:  # type: ignore[operator]
+    if any(not isinstance(dim, int) or dim % BLOCK for dim in w.shape):
+        return f"its widths are not multiples of {BLOCK}"
+    if w.shape[0] * w.shape[1] < FEW:  # type: ignore[operator]
         return "its weights are so few that they stay in the cache"
     return None
 
