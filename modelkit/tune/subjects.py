@@ -135,6 +135,14 @@ def _encoder(width: int, layers: int = 3) -> str:
     return _rows(f"{body} y = Identity(x{layers})", ", ".join(weights), width, width)
 
 
+def _pooled(width: int) -> str:
+    """The end of EfficientNet: its window is as wide as its channels are many."""
+    whole = f"kernel_shape=[{width}, {width}], strides=[{width}, {width}], ceil_mode=1"
+    return f"""{HEAD} (float[b, 16, 7, 7] x) => (float[b, {width}, 1, 1] y)
+    <float[{width}, 16, 1, 1] w> {{
+    c = Conv(x, w) r = Relu(c) y = AveragePool<{whole}>(r) }}"""
+
+
 def _block(rows: int, width: int) -> str:
     """The feed-forward part of a block over an image, its residual around it."""
     wide = 4 * width
@@ -170,6 +178,10 @@ STANDARD: tuple[Subject, ...] = (
             ("encoder 768", _encoder(768)),
             ("mlp 384", _mlp(384)),
         )
+    ),
+    *(
+        Subject("global_average_pool", _pooled(width), IMAGES, name=str(width))
+        for width in (64, 1280)
     ),
     *(
         Subject("mlp_as_conv", _block(rows, width), IMAGES, name=f"{rows} rows {width}")
