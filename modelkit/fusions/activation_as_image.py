@@ -16,7 +16,7 @@ ORDER = 21  # behind linear_as_conv, which makes what it looks for
 
 _BATCH = np.array([0], np.int64)
 _MICROSOFT = "com.microsoft"
-_ONE = (
+ONE = (
     ("Gelu", ""),
     ("Gelu", _MICROSOFT),
     ("QuickGelu", _MICROSOFT),
@@ -45,13 +45,13 @@ def elementwise(moved: Moved) -> tuple[Callable[..., Expr], ...]:
 
         return of_two
 
-    return (*(one(*kind) for kind in _ONE), *(two(kind) for kind in TWO))
+    return (*(one(*kind) for kind in ONE), *(two(kind) for kind in TWO))
 
 
-def computed(made: Capture, x: Capture, y: Capture) -> Expr:
+def computed(made: Capture, x: Expr, y: Capture | None = None) -> Expr:
     """The operator that made ``made``, on operands before they are moved."""
     assert made.node is not None
-    operands = (x,) if y.value is None else (x, y)
+    operands = (x,) if y is None or y.value is None else (x, y)
     return Expr(made.node.op_type, operands, made.attrs, made.node.domain)
 
 

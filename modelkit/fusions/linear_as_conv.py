@@ -7,8 +7,6 @@ between blocked layouts, or vanish between two such layers.
 Equal: up to float rounding.
 """
 
-import math
-
 import numpy as np
 import onnx_ir as ir
 
@@ -17,10 +15,8 @@ from modelkit.rewrite import Capture, Expr, op
 LEVEL = "all"
 ORDER = 20  # when all constants are in the weights
 
-_SMALLEST = 1 << 17  # weights; below, they stay in the cache and MatMul wins (0.8-1.0x)
-_SMALLEST_IMAGE = 1 << 15  # where the bias and activations of so many rows count more
-_MANY = 1024
-_BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
+FEW = 1 << 17  # weights; below, they stay in the cache and MatMul wins (0.8-1.0x)
+BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
 _BATCH = np.array([0], np.int64)
 
 
@@ -42,18 +38,11 @@ def when(x: Capture, w: Capture, b: Capture) -> str | None:
         return "its weight is not a constant matrix"
     if b.value is not None and (not b.is_constant or list(b.shape or ()) != [w.shape[1]]):
         return "its bias is not a constant vector"
-    if any(not isinstance(dim, int) or dim % _BLOCK for dim in w.shape):
-        return f"its widths are not multiples of {_BLOCK}"
-    weights: int = w.shape[0] * w.shape[1]  # type: ignore[operator,assignment]
-    if weights < (_SMALLEST_IMAGE if _is_large(x) else _SMALLEST):
+    if any(not isinstance(dim, int) or dim % BLOCK for dim in w.shape):
+        return f"its widths are not multiples of {BLOCK}"
+    if w.shape[0] * w.shape[1] < FEW:  # type: ignore[operator]
         return "its weights are so few that they stay in the cache"
     return None
-
-
-def _is_large(x: Capture) -> bool:
-    """Whether the rows of one sample are known to be many, as the pixels of an image are."""
-    lengths = [length for length in x.shape[1:-1] if isinstance(length, int)]  # type: ignore[index]
-    return math.prod(lengths) >= _MANY
 
 
 def after(x: Capture, w: Capture, b: Capture) -> Expr:

@@ -138,6 +138,24 @@ def _encoder(width: int, layers: int = 3) -> str:
     return _rows(f"{body} y = Identity(x{layers})", ", ".join(weights), width, width)
 
 
+def _pooled(width: int) -> str:
+    """The end of EfficientNet: its window is as wide as its channels are many."""
+    whole = f"kernel_shape=[{width}, {width}], strides=[{width}, {width}], ceil_mode=1"
+    return f"""{HEAD} (float[b, 16, 7, 7] x) => (float[b, {width}, 1, 1] y)
+    <float[{width}, 16, 1, 1] w> {{
+    c = Conv(x, w) r = Relu(c) y = AveragePool<{whole}>(r) }}"""
+
+
+def _block(rows: int, width: int) -> str:
+    """The feed-forward part of a block over an image, its residual around it."""
+    wide = 4 * width
+    return f"""{HEAD} (float[b, {rows}, {width}] x) => (float[b, {rows}, {width}] y)
+    <float[{width}] g, float[{width}, {wide}] w1, float[{wide}] b1, float[{wide}, {width}] w2,
+     float[{width}] b2> {{
+    n = LayerNormalization<axis=-1>(x, g) p = MatMul(n, w1) q = Add(p, b1) h = Gelu(q)
+    r = MatMul(h, w2) d = Add(r, b2) y = Add(d, x) }}"""
+
+
 STANDARD: tuple[Subject, ...] = (
     Subject("activation_as_image", _mlp(384), base=("linear_as_conv",)),
     Subject("attention", _heads(_SCORES, _MASK)),
@@ -163,6 +181,14 @@ STANDARD: tuple[Subject, ...] = (
             ("encoder 768", _encoder(768)),
             ("mlp 384", _mlp(384)),
         )
+    ),
+    *(
+        Subject("global_average_pool", _pooled(width), IMAGES, name=str(width))
+        for width in (64, 1280)
+    ),
+    *(
+        Subject("mlp_as_conv", _block(rows, width), IMAGES, name=f"{rows} rows {width}")
+        for rows, width in ((49, 32), (784, 32), (49, 96), (196, 96), (3136, 96), (784, 128))
     ),
     Subject(
         "quick_gelu_alpha",

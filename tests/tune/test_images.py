@@ -7,10 +7,8 @@ from modelkit.tune import _apply, _model
 from modelkit.tune.images import IMAGES
 from modelkit.tune.subjects import Subject
 
-BOTTLENECKS = [subject for subject in IMAGES if subject.fusion == "winograd"]
 
-
-@pytest.mark.parametrize("subject", BOTTLENECKS, ids=lambda each: each.name)
+@pytest.mark.parametrize("subject", IMAGES, ids=lambda each: each.name)
 def test_every_convolution_of_a_subject_is_rewritten(subject: Subject, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(_model(subject.text, 0).SerializeToString())

@@ -1,0 +1,102 @@
+"""Read a tensor itself where a GatherND reads all its places in order."""
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.model import Model, add_constant, const_of, fresh_name
+from modelkit.model.walk import nested
+from modelkit.passes.changes import Changes
+from modelkit.passes.surgery import attribute, bypass, ints, is_onnx, rank, same_dims
+
+_OLDEST = 13  # Unsqueeze takes its axes as an input
+
+
+def read_whole(model: Model) -> Changes:
+    """Replace a GatherND whose indices count every axis from 0 to its length by an Unsqueeze.
+
+    Exporters of vectorized masks write ``mask[batch, token]`` with ranges for both, expanded and
+    concatenated.  Exact; the lengths of the ranges must be known to be those of the axes.
+    """
+    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+    count = 0
+    if opset >= _OLDEST:
+        for graph in list(nested(model.graph)):
+            for node in graph:
+                if is_onnx(node, "GatherND") and not attribute(node, "batch_dims", 0):
+                    count += _read(graph, node)
+    return Changes(count)
+
+
+def _read(graph: ir.Graph, node: ir.Node) -> bool:
+    data, indices, places = node.inputs[0], node.inputs[1], _places(node)
+    if places is None or data is None or data.shape is None or indices is None:
+        return False
+    assert indices.shape is not None
+    indexed = list(indices.shape)[:-1]
+    added = [axis for axis in range(len(indexed)) if axis not in places]
+    if places != sorted(set(places)) or any(indexed[axis] != 1 for axis in added):
+        return False
+    if added:
+        axes = add_constant(graph, f"{node.outputs[0].name}_axes", np.array(added, np.int64))
+        made = ir.node("Unsqueeze", [data, axes], name=node.name)
+    else:
+        made = ir.node("Identity", [data], name=node.name)
+    value = made.outputs[0]
+    value.name = fresh_name(graph, f"{node.outputs[0].name}_whole")
+    value.type = node.outputs[0].type or data.type
+    value.shape = ir.Shape([*indexed, *list(data.shape)[len(places) :]])
+    graph.insert_before(node, made)
+    return bypass(node, value)
+
+
+def _places(node: ir.Node) -> list[int] | None:
+    """For each axis of the data that is indexed, the axis of the indices that counts it."""
+    data, indices = node.inputs[0], node.inputs[1]
+    joined = None if indices is None else indices.producer()
+    width = rank(indices)
+    if data is None or data.shape is None or joined is None or width is None:
+        return None
+    if not is_onnx(joined, "Concat") or int(attribute(joined, "axis", 0)) % width != width - 1:
+        return None
+    if len(joined.inputs) > len(data.shape):
+        return None
+    found = []
+    for place, part in enumerate(joined.inputs):
+        counted = _counted(part)
+        if counted is None or not same_dims([counted[0]], [data.shape[place]]):
+            return None
+        if counted[1] == width - 1 or part is None or part.shape is None or part.shape[-1] != 1:
+            return None
+        found.append(counted[1])
+    return found
+
+
+def _counted(value: ir.Value | None) -> tuple[int | ir.SymbolicDim, int] | None:
+    """The length of a range from 0 in steps of 1, and the only axis along which it varies."""
+    node = None if value is None else value.producer()
+    if value is None or node is None:
+        return None
+    if is_onnx(node, "Range"):
+        start, _, step = (None if each is None else const_of(each) for each in node.inputs)
+        if start is None or step is None or start != 0 or step != 1 or value.shape is None:
+            return None
+        return value.shape[0], 0
+    if not is_onnx(node, "Unsqueeze", "Expand"):
+        return None
+    inner, low, high = _counted(node.inputs[0]), rank(node.inputs[0]), rank(value)
+    if inner is None or low is None or high is None:
+        return None
+    length, axis = inner
+    if is_onnx(node, "Expand"):
+        axis += high - low
+        # A range of one place may be repeated along its own axis.
+        return (length, axis) if _same_at(value, axis, length) else None
+    axes = ints(node, 1, "axes")
+    if axes is None:
+        return None
+    made = {each % high for each in axes}
+    return length, [each for each in range(high) if each not in made][axis]
+
+
+def _same_at(value: ir.Value, axis: int, length: int | ir.SymbolicDim) -> bool:
+    return value.shape is not None and same_dims([value.shape[axis]], [length])
