@@ -22,6 +22,10 @@ def _pooled(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Any:
     return found.last_hidden_state, found.pooler_output
 
 
+def _logits(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+    return model(input_ids=ids, attention_mask=mask).logits
+
+
 def minilm(full: bool) -> torch.nn.Module:
     """The trained all-MiniLM-L6-v2 from its PyPI package, six layers however shrunk the others."""
     found = [Path(str(f.locate())) for f in files(_MINILM) or () if f.name == "modules.json"]
@@ -35,6 +39,14 @@ def bert(full: bool) -> torch.nn.Module:
         num_hidden_layers=12 if full else 3, vocab_size=30522 if full else VOCABULARY
     )
     return Call(perturbed(transformers.BertModel(config)), _pooled)
+
+
+def bert_classifier(full: bool) -> torch.nn.Module:
+    """BERT-base with a head that reads the first token only."""
+    config = transformers.BertConfig(
+        num_hidden_layers=12 if full else 3, vocab_size=30522 if full else VOCABULARY
+    )
+    return Call(perturbed(transformers.BertForSequenceClassification(config)), _logits)
 
 
 def roberta(full: bool) -> torch.nn.Module:
@@ -95,6 +107,7 @@ _SOUND = Input("input_features", ("batch", 80, 3000))
 RECIPES = (
     _words("minilm", minilm, ("hidden",)),
     _words("bert", bert, ("hidden", "pooled")),
+    _words("bert_classifier", bert_classifier, ("logits",)),
     _words("roberta", roberta, ("hidden",)),
     _words("distilbert", distilbert, ("hidden",)),
     _words("t5_encoder", t5_encoder, ("hidden",)),
