@@ -55,8 +55,8 @@ def test_a_body_counts_every_turn(tmp_path: Path) -> None:
     runs = trace(Setup(graph_level="none"), path, {**FEEDS, "n": np.array(7)}, runs=2)
     assert sum(kernel.op == "Erf" for kernel in runs[0]) == 7
     loop = next(node for node in node_times(runs) if node.op == "Loop")
-    whole = sum(kernel.micros for kernel in runs[0])
-    assert loop.micros <= whole
+    # Two runs on a busy machine may differ fivefold: their median is held against both.
+    assert loop.micros <= max(sum(kernel.micros for kernel in run) for run in runs)
 
 
 def test_arithmetic_sees_packed_weights(tmp_path: Path) -> None:
