@@ -1,13 +1,12 @@
 """``modelkit convert``."""
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from modelkit.cli import options
-from modelkit.cli.execute import execute
+from modelkit.cli.execute import execute, listing
 from modelkit.cli.groups import Manner, Preparation, Writing
 
 
@@ -21,8 +20,7 @@ class Dtype(StrEnum):
 
 def _list(wanted: bool) -> None:
     if wanted:
-        execute("formats", {}, Manner(json="--json" in sys.argv))  # eager: the rest is unread
-        raise typer.Exit
+        listing("formats")
 
 
 def convert(

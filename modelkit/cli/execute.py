@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from modelkit import reports, worker
 from modelkit.cli.groups import Manner
 from modelkit.cli.options import byte_count
@@ -55,6 +57,12 @@ def execute(
         write_page(report, Path(page))
     sys.stdout.flush()
     return report
+
+
+def listing(verb: str) -> None:
+    """Show what ``verb`` lists, for an eager option: beside it only ``--json`` is looked for."""
+    execute(verb, {}, Manner(json="--json" in sys.argv))
+    raise typer.Exit
 
 
 def _finite(value: Any) -> Any:

@@ -1,13 +1,12 @@
 """``modelkit optimize``."""
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from modelkit.cli import options
-from modelkit.cli.execute import execute
+from modelkit.cli.execute import execute, listing
 from modelkit.cli.groups import Manner, Writing
 from modelkit.errors import UsageError
 
@@ -22,8 +21,7 @@ class Level(StrEnum):
 
 def _list(wanted: bool) -> None:
     if wanted:
-        execute("rewrites", {}, Manner(json="--json" in sys.argv))  # eager: the rest is unread
-        raise typer.Exit
+        listing("rewrites")
 
 
 def optimize(

@@ -7,6 +7,7 @@ Equal: up to float rounding.
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.rewrite import Capture, Expr, op
 
 LEVEL = "all"
@@ -14,7 +15,6 @@ OPSET = 13
 ORDER = 20  # when all constants are in the weights
 
 HEIGHT = np.array([2], np.int64)
-_BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
 
 
 def with_bias(x: Expr, w: Expr, b: Expr) -> Expr:
@@ -38,8 +38,8 @@ def when(x: Capture, w: Capture, conv: Capture) -> str | None:
     if not w.is_constant or w.shape is None:
         return "its weight is not constant"
     into, out = x.shape[1], w.shape[0]
-    if not isinstance(into, int) or not isinstance(out, int) or into % _BLOCK or out % _BLOCK:
-        return f"its channels are not multiples of {_BLOCK}"
+    if not isinstance(into, int) or not isinstance(out, int) or into % BLOCK or out % BLOCK:
+        return f"its channels are not multiples of {BLOCK}"
     return None
 
 

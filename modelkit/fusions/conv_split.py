@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.rewrite import Capture, Expr, op
 
 OPSET = 13
 LEVEL = "all"
-
-_BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
 
 
 def by_sizes(x: Expr, w: Expr, b: Expr, sizes: Expr) -> tuple[Expr, ...]:
@@ -42,8 +41,8 @@ def when(w: Capture, b: Capture, sizes: Capture, conv: Capture, first: Capture) 
     parts = _sizes(w, sizes)
     if parts is None:
         return "the sizes of its parts are not constant"
-    if any(part % _BLOCK for part in parts):
-        return f"its parts are not multiples of {_BLOCK} channels"
+    if any(part % BLOCK for part in parts):
+        return f"its parts are not multiples of {BLOCK} channels"
     return None
 
 

@@ -1,7 +1,7 @@
 """Average over the whole map by GlobalAveragePool where the window is larger than the map.
 
 Why: ONNX Runtime has no blocked kernel for such windows, which EfficientNet's exporters write, and
-goes through all of a window of 1280x1280 for a map of 7x7; 4x.
+goes through all of a window of 1280x1280 for a map of 7x7; 25x.
 Equal: up to float rounding.  With ``ceil_mode`` only what lies in the map counts.
 """
 

@@ -46,10 +46,15 @@ def when(x: Capture, w: Capture, b: Capture) -> str | None:
 
 
 def after(x: Capture, w: Capture, b: Capture) -> Expr:
-    assert w.const is not None
     assert x.shape is not None
-    kernel = w.const.T[:, :, None, None]  # a view: weights of any size are copied when written only
     is_image = len(x.shape) == 4
     image = op.Transpose(x if is_image else op.Unsqueeze(x, _BATCH), perm=[0, 3, 1, 2])
-    made = op.Transpose(op.Conv(image, kernel, b, kernel_shape=[1, 1]), perm=[0, 2, 3, 1])
+    made = op.Transpose(convolved(image, w, b), perm=[0, 2, 3, 1])
     return made if is_image else op.Squeeze(made, _BATCH)
+
+
+def convolved(image: Expr, weight: Capture, bias: Capture) -> Expr:
+    """The linear layer of ``weight`` [in, out] for each pixel of ``image`` [N, in, H, W]."""
+    assert weight.const is not None
+    kernel = weight.const.T[:, :, None, None]  # a view: of any size, it is copied when written only
+    return op.Conv(image, kernel, bias, kernel_shape=[1, 1])

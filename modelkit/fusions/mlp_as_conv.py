@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.activation_as_image import ONE, computed
-from modelkit.fusions.linear_as_conv import BLOCK, FEW
+from modelkit.fusions.linear_as_conv import BLOCK, FEW, convolved
 from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "all"
@@ -72,12 +72,6 @@ def after(x: Capture, w1: Capture, b1: Capture, w2: Capture, b2: Capture, made: 
     assert x.shape is not None
     is_image = len(x.shape) == 4
     image = op.Transpose(x if is_image else op.Unsqueeze(x, _ROW), perm=[0, 3, 1, 2])
-    inner = computed(made, _convolved(image, w1, b1))
-    rows = op.Transpose(_convolved(inner, w2, b2), perm=[0, 2, 3, 1])
+    inner = computed(made, convolved(image, w1, b1))
+    rows = op.Transpose(convolved(inner, w2, b2), perm=[0, 2, 3, 1])
     return rows if is_image else op.Squeeze(rows, _ROW)
-
-
-def _convolved(image: Expr, weight: Capture, bias: Capture) -> Expr:
-    assert weight.const is not None
-    kernel = weight.const.T[:, :, None, None]  # a view: copied when written only
-    return op.Conv(image, kernel, bias, kernel_shape=[1, 1])

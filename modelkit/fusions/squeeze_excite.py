@@ -11,13 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.rewrite import Capture, Expr, either, op
 
 OPSET = 11
 LEVEL = "all"
 ORDER = -1  # before silu takes the activation of the squeeze
-
-_BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
 
 
 def _mean(x: Expr) -> Expr:
@@ -56,8 +55,8 @@ def when(
 ) -> str | None:
     if x.shape is None or len(x.shape) != 4 or not all(isinstance(d, int) for d in x.shape[1:]):
         return "the size of its feature map is not fixed"
-    if x.shape[1] % _BLOCK:  # type: ignore[operator]
-        return f"its channels are not a multiple of {_BLOCK}"
+    if x.shape[1] % BLOCK:  # type: ignore[operator]
+        return f"its channels are not a multiple of {BLOCK}"
     if not all(part.is_constant for part in (w1, b1, w2, b2)):
         return "its weights are not constant"
     for weight, conv in ((w1, squeeze), (w2, excite)):
@@ -76,7 +75,7 @@ def after(
     assert x.shape is not None
     assert gate.node is not None
     first, bias, second = (np.asarray(part.const) for part in (w1, b1, w2))
-    extra = -len(first) % _BLOCK
+    extra = -len(first) % BLOCK
     first = np.pad(first, [(0, extra), (0, 0), (0, 0), (0, 0)])
     second = np.pad(second, [(0, 0), (0, extra), (0, 0), (0, 0)])
     small = op.Conv(op.GlobalAveragePool(x), first, np.pad(bias, (0, extra)), kernel_shape=[1, 1])

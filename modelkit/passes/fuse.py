@@ -96,10 +96,10 @@ def _at(
         progress.step("fusions")
         applied = _applied(wanted, model, permitted, watch)
         misses = {(miss.fusion, miss.node): miss for miss in applied.near_misses}
-        if not applied.changes and wanted is not simple:
-            break
         if not applied.changes:
-            continue
+            if wanted is simple:
+                continue
+            break
         # What was cleaned up in between may complete the next pattern: fusions grow in steps.
         changes += applied.changes
         needed = max(needed, applied.opset_needed)

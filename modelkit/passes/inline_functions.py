@@ -13,7 +13,6 @@ from modelkit.safe import safe
 def inline_functions(model: Model) -> Changes:
     """Replace every call of a local function by its nodes; values and nodes get unique names.
 
-
     How far the calls expand was limited when the model was loaded.  A function that was written
     for another opset than the model, or that takes a graph as attribute, stays, with all others.
     So do those that fusions write, see :mod:`modelkit.rewrite.winograd`.

@@ -125,6 +125,3 @@ def _take_off(graph: ir.Graph, reader: _Reader, bias: np.ndarray) -> None:
     left = array_of(old) - scaled @ array_of(reader.node.inputs[1])
     side = 0 if added.inputs[0] is old else 1
     added.replace_input_with(side, add_constant(graph, f"{old.name}_less", left))
-
-
-__all__ = ["spare_biases"]

@@ -2,17 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from modelkit.model import load, operator_counts
-from modelkit.tune import _apply, _model
 from modelkit.tune.images import IMAGES
 from modelkit.tune.subjects import Subject
+from tests.tune.harness import counts_after
 
 
 @pytest.mark.parametrize("subject", IMAGES, ids=lambda each: each.name)
 def test_every_convolution_of_a_subject_is_rewritten(subject: Subject, tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    path.write_bytes(_model(subject.text, 0).SerializeToString())
-    model = load(path)
-    _apply(model, (subject.fusion,))
-    counts = operator_counts(model)
+    counts = counts_after(subject, tmp_path)
     assert sum(counts.get(f"modelkit.WinogradConv{end}", 0) for end in ("", "Relu")) == 2
