@@ -9,7 +9,7 @@ from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchang
 from modelkit.errors import CheckFailed, UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
 from modelkit.quantize.auto import auto
-from modelkit.quantize.modes import MODES, Made, dynamic
+from modelkit.quantize.modes import MODES, Made, dynamic, guards
 from modelkit.quantize.options import WEIGHT_ONLY, Options, checked
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.refusals import (
@@ -105,8 +105,9 @@ def quantize_file(
         raise nothing(path, made.outcome, mode)
     strip_debug(made.model)
     keep_settings(made.model, options.preprocessing)
+    notes = (*made.notes, *guards(options))
     decisions = [f"{made.outcome.quantized} of {made.outcome.candidates} layers quantized"]
-    add_step(made.model, "quantize", recipe, digest, [*decisions, *made.notes])
+    add_step(made.model, "quantize", recipe, digest, [*decisions, *notes])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
     delivery = _delivered(made, target, terms, path, options)
     if made.gated and not delivery.speed.kept:
@@ -121,7 +122,7 @@ def quantize_file(
         skips=tuple(made.outcome.skips),
         verification=delivery.verification,
         speed=delivery.speed,
-        notes=(*made.notes, *missed, *slow_but_small(delivery.speed, mode)),
+        notes=(*notes, *missed, *slow_but_small(delivery.speed, mode)),
         written=delivery.written,
         layers=made.noise(),
         points=made.points,

@@ -24,7 +24,6 @@ from modelkit.quantize.modes import Made
 from modelkit.quantize.options import Options
 from modelkit.quantize.search import fewest
 from modelkit.quantize.static import calibrate, compress, tables_of
-from modelkit.quantize.weights import Packer
 from modelkit.reports import Point
 from modelkit.runtime.bench import TOO_SHORT, interleave, onnx_candidate, ratio
 from modelkit.runtime.compare import TOLERANCES, Tolerance
@@ -164,8 +163,7 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: Trials
         made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
         trials.take("static, LSTM per tensor", made)
     copy = clone(calibrated.model)
-    packer = Packer(options.per_channel, unsigned=options.weight_type == "uint8")
-    outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
+    outcome = Quantizer(modes.packer_of(options), options.patterns, options.exclude_op).run(copy)
     run_passes(copy, (remove_unused,))
     if 2 * outcome.quantized >= outcome.candidates:
         notes = modes.told(replace(calibrated, corrected=0), outcome)

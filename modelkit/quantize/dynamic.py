@@ -8,7 +8,7 @@ bits too.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -43,7 +43,7 @@ class Quantizer:
     _activations: dict[tuple[int, ir.Value], list[ir.Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._recurrent = Recurrent(self.packer.per_channel)
+        self._recurrent = Recurrent(self.packer.per_channel, largest=self.packer.largest)
 
     def run(self, model: Model) -> Outcome:
         """Quantize every layer of the graph and its subgraphs, in place."""
@@ -211,7 +211,7 @@ class Quantizer:
         maker: Maker,
     ) -> ir.Value:
         """A stack of weights: MatMulInteger, whose result is scaled by batch and column."""
-        packed = Packer(self.packer.per_channel, unsigned=False).pack(graph, value, weight, "3d")
+        packed = replace(self.packer, unsigned=False).pack(graph, value, weight, "3d")
         quantized, scale, zero_point = activation
         whole = maker.make("MatMulInteger", [quantized, packed.values, zero_point])
         wide = maker.make("Cast", [whole], to=ir.DataType.FLOAT.value)

@@ -52,8 +52,7 @@ def dynamic(model: Model, source: Path, options: Options, seed: int) -> Made:
     """Ranges of activations found at run time."""
     del source, seed
     copy = prepared(model, _OLDEST_OPSET)
-    packer = Packer(options.per_channel, unsigned=options.weight_type == "uint8")
-    outcome = Quantizer(packer, options.patterns, options.exclude_op).run(copy)
+    outcome = Quantizer(packer_of(options), options.patterns, options.exclude_op).run(copy)
     run_passes(copy, (remove_unused,))
     return Made(copy, outcome)
 
@@ -109,6 +108,22 @@ def recipe_of(options: Options) -> Recipe:
         smoothing=options.smoothing,
         exclude=options.patterns,
         exclude_op=options.exclude_op,
+    )
+
+
+def packer_of(options: Options) -> Packer:
+    """How layers that find their ranges at run time keep their weights."""
+    unsigned = options.weight_type == "uint8"
+    return Packer(options.per_channel, unsigned, largest=63 if options.guarded else 127)
+
+
+def guards(options: Options) -> tuple[str, ...]:
+    """What this processor asks for, a line each."""
+    if not options.guarded:
+        return ()
+    return (
+        "weights keep 7 bits: this processor has no VNNI, and the sums of two products of bytes"
+        " would overflow; a model for others is better made on one of them",
     )
 
 

@@ -70,6 +70,16 @@ class Options:
         """``exclude`` compiled."""
         return tuple(_pattern(text) for text in self.exclude)
 
+    @property
+    def guarded(self) -> bool:
+        """Whether weights keep 7 bits: on x86 without VNNI two products of bytes saturate 16 bits.
+
+        Unsigned weights are widened before they are multiplied (ONNX Runtime's AVX2 kernels).
+        """
+        if self.target != "cpu" or self.weight_type != "int8" or self.mode in WEIGHT_ONLY:
+            return False
+        return _is_x86() and saturates()
+
     def recipe(self) -> dict[str, Any]:
         """The choices as the output's provenance keeps them; paths without their folders."""
         fields = dataclasses.asdict(self)
@@ -98,20 +108,17 @@ class Options:
         """How eight bits are written for the target.
 
         On x86 the products of unsigned by signed bytes are the fast ones; ARM and TensorRT want
-        signed by signed, unless the user knows better.  Without VNNI two such products saturate
-        16 bits, so weights keep 7 bits.
+        signed by signed, unless the user knows better.
         """
-        wide_machine = platform.machine().lower() in ("x86_64", "amd64", "i686")
-        signed = self.target == "tensorrt" or (self.target == "cpu" and not wide_machine)
+        signed = self.target == "tensorrt" or (self.target == "cpu" and not _is_x86())
         if self.activation_type != "auto":
             signed = self.activation_type == "int8"
         qop = self.format == "qop" or (self.format == "auto" and self.target == "cpu")
-        guarded = self.target == "cpu" and wide_machine and saturates()
         return Form(
             qop=qop,
             unsigned=not signed,
             per_channel=self.per_channel,
-            largest=63 if guarded else 127,
+            largest=63 if self.guarded else 127,
             integer_bias=self.target != "tensorrt",
         )
 
@@ -224,6 +231,10 @@ def saturates(information: Path = Path("/proc/cpuinfo")) -> bool:
         if key.strip() == "flags":
             return not {"avx512_vnni", "avx_vnni"} & set(value.split())
     return False
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64", "i686")
 
 
 def _pattern(text: str) -> re.Pattern[str]:

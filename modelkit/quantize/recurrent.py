@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from modelkit.model import add_constant
 from modelkit.quantize.maker import Maker
-from modelkit.quantize.weights import array_of, home, is_weight, symmetric
+from modelkit.quantize.weights import LARGEST, array_of, home, is_weight, symmetric
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 _SMALLEST = 1024
@@ -29,6 +29,7 @@ class Recurrent:
 
     per_channel: bool = True
     computed: bool = True
+    largest: int = LARGEST
     _stored: dict[tuple[int, ir.Value], ir.Value] = field(default_factory=dict)
     _packed: dict[tuple[int, ir.Value], list[ir.Value]] = field(default_factory=dict)
 
@@ -76,7 +77,8 @@ class Recurrent:
         key = (id(graph), weight)
         if key not in self._packed:
             array = array_of(weight)
-            parts = [symmetric(part.T, 1 if self.per_channel else None) for part in array]
+            axis = 1 if self.per_channel else None
+            parts = [symmetric(part.T, axis, self.largest) for part in array]
             values = np.stack([part for part, _ in parts])
             scale = np.stack([scale.reshape(-1) for _, scale in parts])
             scale = scale if self.per_channel else scale.reshape(-1)

@@ -138,7 +138,7 @@ def compress(
         reason = tables.shrink(node, copy.graph)
         assert reason is None, reason
     fine = recipe.form.per_channel and not recipe.coarse_recurrent
-    recurrent = Recurrent(fine, computed=recipe.form.qop)
+    recurrent = Recurrent(fine, computed=recipe.form.qop, largest=recipe.form.largest)
     for node in plan.recurrent:
         reason = recurrent.replace(node, copy.graph)
         assert reason is None, reason
@@ -152,7 +152,7 @@ def compress(
 def _quantize_bodies(model: Model, recipe: Recipe, outcome: Outcome) -> None:
     """Layers in bodies find their ranges at run time, where the operators for it may be used."""
     if recipe.form.qop:
-        packer = Packer(recipe.form.per_channel, unsigned=False)
+        packer = Packer(recipe.form.per_channel, unsigned=False, largest=recipe.form.largest)
         Quantizer(packer, recipe.exclude, recipe.exclude_op, outcome).run_bodies(model)
         return
     for node in inside(model.graph):

@@ -10,7 +10,7 @@ from modelkit.model import add_constant, const_of
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 
 _FEWEST_WEIGHTS = 64
-_LARGEST = 127
+LARGEST = 127
 _MIDDLE = 128  # zero point of uint8 weights
 
 
@@ -70,7 +70,7 @@ class Packed:
 
 
 def symmetric(
-    weight: np.ndarray, axis: int | None, largest: int = _LARGEST
+    weight: np.ndarray, axis: int | None, largest: int = LARGEST
 ) -> tuple[np.ndarray, np.ndarray]:
     """``weight`` as int8 and its float32 scale, one along ``axis`` or (None) one in all.
 
@@ -92,6 +92,7 @@ class Packer:
 
     per_channel: bool
     unsigned: bool
+    largest: int = LARGEST
     _made: dict[tuple[int, int, str], Packed] = field(default_factory=dict)
     _kept: list[ir.Value] = field(default_factory=list)
 
@@ -106,10 +107,10 @@ class Packer:
 
     def _packed(self, graph: ir.Graph, name: str, weight: np.ndarray) -> Packed:
         if weight.ndim == 2:
-            values, scale = symmetric(weight, 1 if self.per_channel else None)
+            values, scale = symmetric(weight, 1 if self.per_channel else None, self.largest)
             scale = scale.reshape(-1) if self.per_channel else scale.reshape(())
         else:
-            values, scale = _batched(weight, self.per_channel)
+            values, scale = _batched(weight, self.per_channel, self.largest)
         zero_point = None
         if self.unsigned:
             values = (values.astype(np.int16) + _MIDDLE).astype(np.uint8)
@@ -123,10 +124,10 @@ class Packer:
         )
 
 
-def _batched(weight: np.ndarray, per_channel: bool) -> tuple[np.ndarray, np.ndarray]:
+def _batched(weight: np.ndarray, per_channel: bool, largest: int) -> tuple[np.ndarray, np.ndarray]:
     """A stack of matrices: a scale for each column of each, shaped to multiply the product."""
     wide = weight.astype(np.float32)
     axes: tuple[int, ...] = (-2,) if per_channel else tuple(range(wide.ndim))
     peak = np.abs(wide).max(axis=axes, keepdims=True)
-    scale = np.where(peak > 0, peak / _LARGEST, 1.0).astype(np.float32)
-    return np.clip(np.rint(wide / scale), -_LARGEST, _LARGEST).astype(np.int8), scale
+    scale = np.where(peak > 0, peak / largest, 1.0).astype(np.float32)
+    return np.clip(np.rint(wide / scale), -largest, largest).astype(np.int8), scale

@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from modelkit.model import load
+from modelkit.quantize import quantize_file
 from modelkit.quantize.modes import MODES
 from modelkit.quantize.options import Options
 from tests.models import linear_text, model_file
@@ -24,6 +27,51 @@ def test_each_kind_leaves_its_source_and_says_what_it_did(tmp_path: Path, mode: 
     assert (made.outcome.quantized, made.outcome.candidates) == (1, 1)
     assert [node.op_type for node in model.graph] == ["MatMul", "Add"]
     assert any("Quantize" in node.op_type or "NBits" in node.op_type for node in made.model.graph)
+
+
+LAYERS = {
+    "MatMul(x, w)": ("4, 64", ("dynamic", "static")),
+    "MatMul(r, v)": ("3, 4, 64", ("dynamic",)),  # --static fits no stacks
+    "LSTM<hidden_size=64>(r, i, h)": ("1, 1, 4, 64", ("dynamic", "static")),
+}
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+@pytest.mark.parametrize(
+    ("layer", "mode"), [(layer, mode) for layer, (_, modes) in LAYERS.items() for mode in modes]
+)
+def test_weights_keep_seven_bits_where_products_would_overflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: str, mode: str, lacking: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("modelkit.quantize.options.saturates", lambda: lacking)
+    head = '<ir_version: 8, opset_import: ["": 17]> g (float[4, 64] x)'
+    weights = "float[64, 64] w, float[3, 64, 64] v, float[1, 256, 64] i, float[1, 256, 64] h"
+    shape = "s = Constant<value_ints=[1, 4, 64]>() r = Reshape(x, s)"
+    path = model_file(
+        tmp_path / "m.onnx",
+        f"{head} => (float[{LAYERS[layer][0]}] y) <{weights}> {{ {shape} y = {layer} }}",
+    )
+    report = quantize_file(
+        str(path), str(tmp_path / "q.onnx"), mode=mode, measure=False,
+        calib_data=None if mode == "dynamic" else samples(tmp_path),
+    )  # fmt: skip
+    assert any("7 bits" in note for note in report.notes) == lacking
+    kept = [
+        numpy_helper.to_array(each)
+        for each in onnx.load(tmp_path / "q.onnx").graph.initializer
+        if each.name.endswith("_quantized")
+    ]
+    assert {int(np.abs(array).max()) for array in kept} == {63 if lacking else 127}
+
+
+def samples(folder: Path) -> str:
+    path = folder / "samples"
+    path.mkdir()
+    for index in range(16):
+        values = np.random.default_rng(index).standard_normal((4, 64))
+        np.savez(path / f"{index}.npz", x=values.astype(np.float32))
+    return str(path)
 
 
 def test_static_tells_the_error_of_each_layer(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_without_vnni_weights_keep_seven_bits(
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert Options().form().largest == 63
     assert Options(target="tensorrt").form().largest == 127
+    assert not Options(mode="int4").guarded
+    assert not Options(weight_type="uint8").guarded
 
 
 def test_the_recipe_holds_no_folder_of_this_machine() -> None:

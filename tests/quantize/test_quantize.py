@@ -35,8 +35,8 @@ def test_it_is_not_done_twice(path: Path) -> None:
 def test_a_wrong_result_is_refused_and_nothing_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(weight: object, axis: int | None) -> object:
-        values, scale = right(weight, axis)  # type: ignore[arg-type]
+    def wrong(weight: object, axis: int | None, largest: int) -> object:
+        values, scale = right(weight, axis, largest)  # type: ignore[arg-type]
         return values, scale * 2
 
     from modelkit.quantize import weights
