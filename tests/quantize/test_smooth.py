@@ -4,7 +4,7 @@ import pytest
 from modelkit.model import const_of, save
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.plan import make_plan
-from modelkit.quantize.smooth import channels_of, choose, smooth
+from modelkit.quantize.smooth import Channels, channels_of, choose, smooth
 from tests.harness import floats
 from tests.models import run
 from tests.quantize.graphs import model_of
@@ -111,3 +111,18 @@ def test_a_small_gain_is_taken_where_it_costs_nothing_but_is_no_reason_for_a_mul
     assert found is not None
     assert 1.12 < found[1] < 2
     assert [each.folded for each in smooth(model, plan, lambda: iter(samples))] == [True] * smoothed
+
+
+def test_a_channel_that_no_sample_lit_is_not_magnified() -> None:
+    model = model_of(f"{LAYERS} {{ h = LayerNormalization(x, a, b) {PLAIN} }}")
+    layers = make_plan(model, Outcome()).layers
+    rows = np.abs(floats(500, 16)) * np.where(np.arange(16) == 5, 100, 1).astype(np.float32)
+    rows[:, :4] = 0.0
+    chosen = choose(Channels(rows.max(axis=0), rows, np.zeros(500)), layers, 127)
+    assert chosen is not None
+    factors = chosen[2]
+    # Lit elsewhere, such a channel comes out no larger than twice what the others reach.
+    assert (
+        rows[:, 4:].max() / factors[5] * 2 >= np.median(rows.max(axis=0)[4:]) / factors[:4]
+    ).all()
+    assert factors[5] > 5 * factors[:4].max()
