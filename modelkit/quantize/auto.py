@@ -159,9 +159,9 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: Trials
 
     attempt(frozenset())
     if any(node.op_type == "LSTM" for node in calibrated.model.graph):
-        result, outcome = compress(calibrated, replace(recipe, coarse_recurrent=True))
+        result, outcome = compress(calibrated, replace(recipe, coarse_states=True))
         made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
-        trials.take("static, LSTM per tensor", made)
+        trials.take("static, one scale for the states of an LSTM", made)
     copy = clone(calibrated.model)
     outcome = Quantizer(modes.packer_of(options), options.patterns, options.exclude_op).run(copy)
     run_passes(copy, (remove_unused,))

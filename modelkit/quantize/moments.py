@@ -1,6 +1,5 @@
-"""Second moments of what linear layers read, gathered in few sessions and bounded memory."""
+"""Second moments of what linear layers read, gathered in one walk and bounded memory."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, clone, save
-from modelkit.passes.remove_unused import remove_unused
-from modelkit.quantize.observe import Samples, observe
-from modelkit.runtime.session import Feeds, open_session
-
-_MOST_STAGES = 24
-_MOST_BYTES = 1 << 30
+from modelkit.model import Model
+from modelkit.quantize.observe import Samples
+from modelkit.quantize.relay import Relay
 
 
 @dataclass(frozen=True)
@@ -31,21 +26,23 @@ class Moments:
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers that are rounded on one look at their inputs; ``first`` to ``last`` of ``total``.
+    """Layers that read one value; ``first`` to ``last`` of ``total``.
 
-    ``exact`` are the names that the inputs had before any layer was rounded.
+    ``exact`` is the name that the value had before any layer was rounded.
     """
 
     layers: tuple[ir.Node, ...]
-    exact: tuple[str, ...]
+    exact: str
     first: int
     last: int
     total: int
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the values that the layers read."""
-        return _inputs(self.layers)
+    def input(self) -> ir.Value:
+        """The value that the layers read."""
+        value = self.layers[0].inputs[0]
+        assert value is not None
+        return value
 
 
 def stages(graph: ir.Graph, layers: Sequence[ir.Node]) -> list[Stage]:
@@ -58,93 +55,51 @@ def stages(graph: ir.Graph, layers: Sequence[ir.Node]) -> list[Stage]:
     for node in graph:
         if node in wanted and node.inputs[0] is not None:
             by_input.setdefault(node.inputs[0], []).append(node)
-    fewest = -(-len(by_input) // _MOST_STAGES)
-    groups: list[list[ir.Node]] = []
-    held = inputs = 0
-    for nodes in by_input.values():
-        size = 16 * rows_of(nodes[0]) ** 2
-        if not groups or inputs >= fewest or held + size > _MOST_BYTES:
-            groups.append([])
-            held = inputs = 0
-        groups[-1] += nodes
-        held, inputs = held + size, inputs + 1
-    total = sum(len(group) for group in groups)
+    total = sum(len(nodes) for nodes in by_input.values())
     made, first = [], 0
-    for group in groups:
-        made.append(Stage(tuple(group), _inputs(group), first, first + len(group) - 1, total))
-        first += len(group)
+    for value, nodes in by_input.items():
+        last = first + len(nodes) - 1
+        made.append(Stage(tuple(nodes), value.name or "", first, last, total))
+        first = last + 1
     return made
 
 
-def _inputs(layers: Sequence[ir.Node]) -> tuple[str, ...]:
-    names = [node.inputs[0].name or "" for node in layers if node.inputs[0] is not None]
-    return tuple(dict.fromkeys(names))
+def gather(
+    model: Model, origin: Model, looks: Sequence[Stage], samples: Samples, folder: Path
+) -> Iterator[tuple[Stage, Moments]]:
+    """Each stage and its moments over all rows of all samples, as the stages before have made it.
 
-
-def rows_of(node: ir.Node) -> int:
-    """How wide what a linear layer reads is."""
-    weight = node.inputs[1]
-    assert weight is not None
-    assert weight.const_value is not None
-    return int(weight.const_value.shape.numpy()[0])
-
-
-def moments_of(model: Model, origin: Model, stage: Stage, samples: Samples) -> dict[str, Moments]:
-    """The moments of each input of the stage, over all rows of all samples.
-
-    Only those parts of ``model`` and of ``origin``, the model before any layer was rounded, run
-    that lead to the inputs.
+    The layers of a stage are to be rounded in ``model`` before the next one is asked for;
+    ``origin`` is the model before any was.  ``folder`` keeps what is passed on.
 
     Raises:
         CheckFailed: a value is NaN or infinity, or there is no sample.
     """
-    own: dict[str, np.ndarray] = {}
-    drift: dict[str, np.ndarray] = {}
-    exact: dict[str, np.ndarray] = {}
+    named = {output.name: output for node in origin.graph for output in node.outputs}
+    named |= {value.name: value for value in origin.graph.inputs}
+    own, exact = (
+        Relay(each, samples, folder / name) for each, name in ((model, "own"), (origin, "exact"))
+    )
+    for place, stage in enumerate(looks):
+        later = looks[place + 1 :]
+        with (
+            own.reach(stage.input, [each.input for each in later]) as value,
+            exact.reach(named[stage.exact], [named[each.exact] for each in later]) as before,
+        ):
+            found = _sums((value(index), before(index)) for index in range(own.count))
+        yield stage, found if place else Moments(found.own)
 
-    def see(name: str, value: np.ndarray) -> None:
+
+def _sums(pairs: Iterator[tuple[np.ndarray, np.ndarray]]) -> Moments:
+    own = drift = np.zeros(())
+    for value, before in pairs:
         rows = _rows(value)
-        _add(own, name, rows.T @ rows)
-        if exact:
-            _add(drift, name, rows.T @ (_rows(exact[name]) - rows))
-
-    part = _leading_to(model, stage.inputs)
-    if stage.first == 0:
-        observe(part, stage.inputs, samples, see)
-        return {name: Moments(found) for name, found in own.items()}
-    with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
-        path = save(_leading_to(origin, stage.exact), Path(folder) / "exact.onnx")
-        with open_session(path) as session:
-
-            def both() -> Iterator[Feeds]:
-                for feeds in samples():
-                    values = {**feeds, **session.run(feeds)}
-                    for name, before in zip(stage.inputs, stage.exact, strict=True):
-                        exact[name] = values[before]
-                    yield feeds
-
-            observe(part, stage.inputs, both, see)
-    return {name: Moments(found, drift[name]) for name, found in own.items()}
+        if not own.ndim:
+            own, drift = np.zeros((2, rows.shape[1], rows.shape[1]))
+        own += rows.T @ rows
+        drift += rows.T @ (_rows(before) - rows)
+    return Moments(own, drift)
 
 
 def _rows(value: np.ndarray) -> np.ndarray:
     return value.reshape(-1, value.shape[-1]).astype(np.float32, copy=False)
-
-
-def _add(sums: dict[str, np.ndarray], name: str, product: np.ndarray) -> None:
-    if name in sums:
-        sums[name] += product
-    else:
-        sums[name] = product.astype(np.float64)
-
-
-def _leading_to(model: Model, names: Sequence[str]) -> Model:
-    copy = clone(model)
-    inputs = {value.name for value in copy.graph.inputs}
-    made = {output.name: output for node in copy.graph for output in node.outputs}
-    wanted = [made[name] for name in names if name not in inputs]
-    first = next(iter(made.values()))
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(wanted or [first])
-    remove_unused(copy)
-    return copy

@@ -41,7 +41,7 @@ def observe(model: Model, names: Sequence[str], samples: Samples, see: See) -> i
                 for name in wanted:
                     value = values[name] if name in values else feeds[name]
                     if value.dtype.kind == "f" and not np.isfinite(value).all():
-                        raise _not_finite(model, _origin(feeds, name), count)
+                        raise not_finite(model, _origin(feeds, name), count)
                     see(name, value)
                 count += 1
     if not count:
@@ -73,7 +73,8 @@ def _tapped(model: Model, names: Sequence[str]) -> Model:
     return copy
 
 
-def _not_finite(model: Model, name: str, sample: int) -> CheckFailed:
+def not_finite(model: Model, name: str, sample: int) -> CheckFailed:
+    """What to say of the tensor ``name``, which is not finite on a sample."""
     maker = next(
         (node for node in model.graph if any(out.name == name for out in node.outputs)), None
     )

@@ -46,7 +46,7 @@ _UNSEEN = (
 class Recipe:
     """Which steps, and how; ``calibration`` is "auto" or one of ``ranges.METHODS``.
 
-    ``coarse_recurrent``: one scale for all gates of an LSTM, which is faster by a tenth.
+    ``coarse_states``: one scale for all gates where an LSTM multiplies its state.
     """
 
     form: Form = field(default_factory=Form)
@@ -54,7 +54,7 @@ class Recipe:
     smoothing: bool = True
     equalization: bool = True
     correction: bool = True
-    coarse_recurrent: bool = False
+    coarse_states: bool = False
     exclude: tuple[re.Pattern[str], ...] = ()
     exclude_op: tuple[str, ...] = ()
 
@@ -137,8 +137,9 @@ def compress(
     for node in plan.tables:
         reason = tables.shrink(node, copy.graph)
         assert reason is None, reason
-    fine = recipe.form.per_channel and not recipe.coarse_recurrent
-    recurrent = Recurrent(fine, computed=recipe.form.qop, largest=recipe.form.largest)
+    recurrent = Recurrent(
+        recipe.form.per_channel, recipe.form.qop, recipe.form.largest, recipe.coarse_states
+    )
     for node in plan.recurrent:
         reason = recurrent.replace(node, copy.graph)
         assert reason is None, reason

@@ -5,8 +5,10 @@ not evened out by anything behind it.  A table that the head multiplies by is ke
 """
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -24,7 +26,7 @@ from modelkit.quantize.embeddings import is_table
 from modelkit.quantize.gptq import Guided
 from modelkit.quantize.linears import normalize_linears
 from modelkit.quantize.merge import is_decoder, merge_linears
-from modelkit.quantize.moments import Moments, Stage, moments_of, stages
+from modelkit.quantize.moments import Moments, Stage, gather, stages
 from modelkit.quantize.nbits import DOMAIN, Nbits, unfit
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.outcome import Outcome
@@ -155,20 +157,19 @@ class WeightOnly:
         A stage sees what the stages before it made of the inputs, and so makes up for them.
         """
         assert self.samples is not None
-        origin = clone(model)
-        for stage in stages(model.graph, layers):
-            progress.step(f"rounding layers {stage.first + 1} to {stage.last + 1} of {stage.total}")
-            found = moments_of(model, origin, stage, self.samples)
-            self._round(model.graph, stage, found, nbits)
+        looks = stages(model.graph, layers)
+        with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
+            walk = gather(model, clone(model), looks, self.samples, Path(folder))
+            for stage, found in walk:
+                progress.step(
+                    f"rounding layers {stage.first + 1} to {stage.last + 1} of {stage.total}"
+                )
+                self._round(model.graph, stage, found, nbits)
 
-    def _round(
-        self, graph: ir.Graph, stage: Stage, moments: dict[str, Moments], nbits: Nbits
-    ) -> None:
+    def _round(self, graph: ir.Graph, stage: Stage, seen: Moments, nbits: Nbits) -> None:
         for node in stage.layers:
-            x, weight = node.inputs[0], node.inputs[1]
-            assert x is not None
+            weight = node.inputs[1]
             assert weight is not None
-            seen = moments[x.name or ""]
             lead, name = Guided(seen.own, seen.drift), node.name or node.outputs[0].name or ""
 
             def rounding(

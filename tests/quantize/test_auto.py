@@ -181,8 +181,9 @@ def test_an_lstm_is_tried_with_one_scale_for_all_gates_too(tmp_path: Path) -> No
         measure=False,
     )  # fmt: skip
     named = {point.name: point for point in report.points}
-    assert set(named) == {"static", "static, LSTM per tensor", "dynamic"}
-    assert named["static, LSTM per tensor"].bytes < named["static"].bytes
+    coarse = "static, one scale for the states of an LSTM"
+    assert set(named) == {"static", coarse, "dynamic"}
+    assert named[coarse].bytes < named["static"].bytes
     assert next(point for point in report.points if point.chosen).meets
 
 

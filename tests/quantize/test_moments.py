@@ -1,10 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from modelkit.errors import CheckFailed
-from modelkit.quantize import moments
-from modelkit.quantize.moments import moments_of, rows_of, stages
+from modelkit.quantize.moments import gather, stages
 from tests.quantize.graphs import model_of
 
 TEXT = """(float[n, 32] x) => (float[n, 32] y)
@@ -19,20 +20,12 @@ def linears(model: ir.Model) -> list[ir.Node]:
 def test_layers_of_one_input_are_looked_at_together_in_the_order_they_run() -> None:
     model = model_of(TEXT)
     found = stages(model.graph, linears(model)[::-1])
-    assert [stage.inputs for stage in found] == [("x",), ("t",)]
+    assert [stage.input.name for stage in found] == ["x", "t"]
+    assert [stage.exact for stage in found] == ["x", "t"]
     assert [(stage.first, stage.last, stage.total) for stage in found] == [(0, 1, 3), (2, 2, 3)]
-    assert [rows_of(node) for node in found[0].layers] == [32, 32]
 
 
-def test_the_stages_are_few_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of(TEXT)
-    monkeypatch.setattr(moments, "_MOST_STAGES", 1)
-    assert [stage.inputs for stage in stages(model.graph, linears(model))] == [("x", "t")]
-    monkeypatch.setattr(moments, "_MOST_BYTES", 8 * 64**2)
-    assert len(stages(model.graph, linears(model))) == 2
-
-
-def test_the_moments_are_those_of_all_rows_of_all_samples() -> None:
+def test_the_moments_are_those_of_all_rows_of_all_samples(tmp_path: Path) -> None:
     model = model_of(TEXT)
     found = stages(model.graph, linears(model))
     random = np.random.default_rng(0)
@@ -40,17 +33,20 @@ def test_the_moments_are_those_of_all_rows_of_all_samples() -> None:
     origin = model.clone()
     a, b = (array(model, name) for name in "ab")
     whole = np.concatenate(rows)
-    [x] = moments_of(model, origin, found[0], lambda: iter({"x": r} for r in rows)).values()
+    walk = gather(model, origin, found, lambda: iter({"x": r} for r in rows), tmp_path)
+    _, x = next(walk)
     np.testing.assert_allclose(x.own, whole.T @ whole, rtol=1e-4, atol=1e-4)
     assert x.drift is None
     weight = model.graph.initializers["a"]
     weight.const_value = ir.tensor(a * np.float32(0.9), name="a")
-    [t] = moments_of(model, origin, found[1], lambda: iter({"x": r} for r in rows)).values()
+    _, t = next(walk)
     before, now = (np.maximum((whole @ (a * f)) * (whole @ b), 0) for f in (1, 0.9))
     np.testing.assert_allclose(t.own, now.T @ now, rtol=1e-3, atol=1)
     assert t.drift is not None
     np.testing.assert_allclose(t.drift, now.T @ (before - now), rtol=1e-2, atol=1)
     assert [value.name for value in model.graph.outputs] == ["y"]
+    assert next(walk, None) is None
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def array(model: ir.Model, name: str) -> np.ndarray:
@@ -59,9 +55,9 @@ def array(model: ir.Model, name: str) -> np.ndarray:
     return tensor.numpy()
 
 
-def test_infinity_is_named() -> None:
+def test_infinity_is_named(tmp_path: Path) -> None:
     model = model_of(TEXT)
-    first = stages(model.graph, linears(model))[0]
+    looks = stages(model.graph, linears(model))
     wrong = np.full((1, 32), np.inf, np.float32)
     with pytest.raises(CheckFailed, match="'x' holds NaN or infinity"):
-        moments_of(model, model, first, lambda: iter([{"x": wrong}]))
+        next(gather(model, model, looks, lambda: iter([{"x": wrong}]), tmp_path))

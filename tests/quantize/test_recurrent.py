@@ -10,6 +10,7 @@ import pytest
 from modelkit.model import load, save, validate
 from modelkit.quantize import quantize
 from modelkit.quantize.emit import Form
+from modelkit.quantize.recurrent import Recurrent
 from modelkit.quantize.static import Recipe, quantize_static
 from modelkit.runtime import metrics
 from tests.harness import floats
@@ -75,6 +76,22 @@ def test_one_scale_a_gate_is_closer_than_one_a_direction(tmp_path: Path) -> None
         energies = metrics.energies(run(path, feeds)["y"], run(out, feeds)["y"])
         found.append(metrics.sqnr(*energies))
     assert found[0] > found[1] > 25
+
+
+def test_only_what_is_multiplied_by_the_state_may_have_one_scale(tmp_path: Path) -> None:
+    path = calm(tmp_path / "m.onnx", text("LSTM"))
+    found = []
+    for fine, coarse in ((True, False), (True, True), (False, False)):
+        model = load(path)
+        recurrent = Recurrent(fine, coarse_states=coarse)
+        for node in list(model.graph):
+            if node.op_type == "LSTM":
+                assert recurrent.replace(node, model.graph) is None
+        model.graph.opset_imports["com.microsoft"] = 1
+        out = save(model, tmp_path / f"{len(found)}.onnx")
+        feeds = {"x": floats(9, 4, 20)}
+        found.append(metrics.sqnr(*metrics.energies(run(path, feeds)["y"], run(out, feeds)["y"])))
+    assert found[0] > found[1] > found[2]
 
 
 @pytest.mark.parametrize("kind", GATES)
