@@ -80,7 +80,19 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, memoryview]:
     release_view(data)
     if not proto.HasField("graph"):
         raise _foreign(path, data, "it has no graph")
+    for block in (proto, *proto.functions):
+        _use_one_name(block)
     return proto, data
+
+
+def _use_one_name(block: onnx.ModelProto | onnx.FunctionProto) -> None:
+    """Import ONNX's own operators by its empty name; "ai.onnx" is another (IR specification)."""
+    plain = {entry.version for entry in block.opset_import if not entry.domain}
+    for entry in [each for each in block.opset_import if each.domain == "ai.onnx"]:
+        if entry.version in plain:
+            block.opset_import.remove(entry)
+        else:
+            entry.domain = ""
 
 
 def _foreign(path: Path, data: memoryview, why: str) -> BadInput:

@@ -117,7 +117,7 @@ def _check_block(
 
 def _check_node(node: ir.Node, known: set[ir.Value], domains: set[str], where: str) -> None:
     title = f"{safe(node.op_type)} '{safe(node.name or '')}' in {where}"
-    if node.domain not in domains and not (node.domain == "ai.onnx" and "" in domains):
+    if node.domain not in domains:
         raise BadInput(
             f"{title} is of domain '{safe(node.domain)}', which the model does not import",
             code="invalid-graph",

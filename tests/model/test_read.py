@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from modelkit.errors import BadInput
-from modelkit.model import load, sha256
+from modelkit.model import load, save, sha256
 from tests.models import linear_text, model_file, parsed, run
 
 
@@ -180,3 +180,34 @@ def test_the_hash_covers_the_data_file(outside: Path) -> None:
 
 def test_what_is_read_runs(outside: Path) -> None:
     assert run(outside, {"x": np.ones((2, 8), np.float32)})["y"].shape == (2, 300)
+
+
+@pytest.mark.parametrize("imports", [("ai.onnx",), ("", "ai.onnx"), ("ai.onnx", "ai.onnx.ml")])
+@pytest.mark.parametrize("written", ["", "ai.onnx"])
+def test_both_names_of_the_domain_of_onnx_are_read(
+    tmp_path: Path, imports: tuple[str, ...], written: str
+) -> None:
+    proto = parsed(linear_text(64, 32))
+    del proto.opset_import[:]
+    versions = {"ai.onnx.ml": 3}
+    opsets = [onnx.helper.make_opsetid(name, versions.get(name, 17)) for name in imports]
+    proto.opset_import.extend(opsets)
+    for node in proto.graph.node:
+        node.domain = written
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    model = load(tmp_path / "m.onnx")
+    assert model.graph.opset_imports[""] == 17
+    assert "ai.onnx" not in model.graph.opset_imports
+    assert {node.domain for node in model.graph} == {""}
+    out = save(model, tmp_path / "out.onnx")
+    feeds = {"x": np.ones((4, 64), np.float32)}
+    for name, value in run(tmp_path / "m.onnx", feeds).items():
+        np.testing.assert_array_equal(run(out, feeds)[name], value)
+
+
+def test_two_versions_of_one_domain_are_refused(tmp_path: Path) -> None:
+    proto = parsed(linear_text(64, 32))
+    proto.opset_import.append(onnx.helper.make_opsetid("ai.onnx", 11))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(BadInput, match="opset domain"):
+        load(tmp_path / "m.onnx")

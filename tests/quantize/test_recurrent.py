@@ -80,7 +80,7 @@ def test_one_scale_a_gate_is_closer_than_one_a_direction(tmp_path: Path) -> None
 
 def test_only_what_is_multiplied_by_the_state_may_have_one_scale(tmp_path: Path) -> None:
     path = calm(tmp_path / "m.onnx", text("LSTM"))
-    found = []
+    found: list[float] = []
     for fine, coarse in ((True, False), (True, True), (False, False)):
         model = load(path)
         recurrent = Recurrent(fine, coarse_states=coarse)
