@@ -36,8 +36,8 @@ def when(q: Capture, k: Capture, v: Capture, mask: Capture, made: Capture) -> st
     return unfit(q, k, mask, made)
 
 
-def unfit(q: Capture, k: Capture, mask: Capture, made: Capture) -> str | None:
-    """Why the contrib operators cannot take the place of the Attention ``made``."""
+def unlike(q: Capture, k: Capture, made: Capture) -> str | None:
+    """Why the contrib operators do not compute what the Attention ``made`` does, its mask aside."""
     assert q.shape is not None
     assert k.shape is not None
     if q.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
@@ -49,8 +49,16 @@ def unfit(q: Capture, k: Capture, mask: Capture, made: Capture) -> str | None:
         return "it bounds or gives out its scores"
     if said.get("is_causal", 0) and q.shape[1] != k.shape[1]:
         return "it is causal, and its queries and keys are not known to be equally many"
-    if mask.value is None:
-        return None
+    return None
+
+
+def unfit(q: Capture, k: Capture, mask: Capture, made: Capture) -> str | None:
+    """Why the contrib operators cannot take the place of the Attention ``made``."""
+    assert q.shape is not None
+    assert k.shape is not None
+    reason = unlike(q, k, made)
+    if reason is not None or mask.value is None:
+        return reason
     if mask.dtype != q.dtype:
         return "its mask is not of the type of its input"
     if mask.shape is None or len(mask.shape) not in (2, 4):

@@ -23,7 +23,7 @@ from modelkit.quantize.goal import Goal, Judge, read_goal
 from modelkit.quantize.modes import Made
 from modelkit.quantize.options import Options
 from modelkit.quantize.search import fewest
-from modelkit.quantize.static import calibrate, compress, tables_of
+from modelkit.quantize.static import Calibrated, Recipe, calibrate, compress, tables_of
 from modelkit.reports import Point
 from modelkit.runtime.bench import TOO_SHORT, interleave, onnx_candidate, ratio
 from modelkit.runtime.compare import TOLERANCES, Tolerance
@@ -147,36 +147,63 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: Trials
     """Candidates that need calibration data."""
     recipe = modes.recipe_of(options)
     calibrated = calibrate(model, found.samples, recipe)
-    layers = modes.noises(calibrated)
-
-    def attempt(keep: frozenset[str], *, blocks: bool = True) -> bool:
-        if not keep and trials.done:
-            return trials.done[0].point.meets
-        result, outcome = compress(calibrated, recipe, keep, blocks=blocks)
-        made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
-        name = f"static, {len(keep)} {'finer' if blocks else 'in float'}" if keep else "static"
-        return trials.take(name, made, len(keep))
-
-    attempt(frozenset())
+    if not _static(calibrated, recipe, "static", trials) and recipe.smoothing:
+        recipe = replace(recipe, thrifty=False)
+        thorough = calibrate(model, found.samples, recipe)
+        if len(thorough.smoothed) > len(calibrated.smoothed):
+            calibrated = thorough
+            _static(calibrated, recipe, "static, smoothed throughout", trials)
     if any(node.op_type == "LSTM" for node in calibrated.model.graph):
-        result, outcome = compress(calibrated, replace(recipe, coarse_states=True))
-        made = Made(result, outcome, notes=modes.told(calibrated, outcome), layers=layers)
-        trials.take("static, one scale for the states of an LSTM", made)
+        coarse = replace(recipe, coarse_states=True)
+        _static(calibrated, coarse, "static, one scale for the states of an LSTM", trials)
+    _dynamic(model, calibrated, options, trials)
+    if not trials.met:
+        _finer(calibrated, recipe, trials)
+
+
+def _static(
+    calibrated: Calibrated,
+    recipe: Recipe,
+    name: str,
+    trials: Trials,
+    keep: frozenset[str] = frozenset(),
+    *,
+    blocks: bool = True,
+) -> bool:
+    """Try one with the layers called ``keep`` in blocks or in float; whether it meets the goal."""
+    result, outcome = compress(calibrated, recipe, keep, blocks=blocks)
+    notes, layers = modes.told(calibrated, outcome), modes.noises(calibrated)
+    return trials.take(name, Made(result, outcome, notes=notes, layers=layers), len(keep))
+
+
+def _dynamic(model: Model, calibrated: Calibrated, options: Options, trials: Trials) -> None:
     copy = clone(calibrated.model)
     outcome = Quantizer(modes.packer_of(options), options.patterns, options.exclude_op).run(copy)
     run_passes(copy, (remove_unused,))
-    if 2 * outcome.quantized >= outcome.candidates:
-        notes = modes.told(replace(calibrated, corrected=0), outcome)
-        trials.take("dynamic", Made(copy, outcome, notes=notes, layers=layers))
-        if trials.met and not all(each.folded for each in calibrated.smoothed):
-            # Each activation that is smoothed by a Mul costs time that the goal may not need.
-            plain = modes.dynamic(model, trials.judge.origin, options, 0)
-            trials.take("dynamic, not smoothed", replace(plain, layers=layers))
-    if not trials.met:
-        ranking = [*(layer.node for layer in layers), *tables_of(calibrated, recipe)]
-        if fewest(ranking, attempt) is None:
-            # Blocks are not near enough everywhere; with all in float nothing would be left to do.
-            fewest(ranking[:-1], partial(attempt, blocks=False))
+    if 2 * outcome.quantized < outcome.candidates:
+        return
+    notes, layers = modes.told(replace(calibrated, corrected=0), outcome), modes.noises(calibrated)
+    trials.take("dynamic", Made(copy, outcome, notes=notes, layers=layers))
+    if trials.met and not all(each.folded for each in calibrated.smoothed):
+        # Each activation that is smoothed by a Mul costs time that the goal may not need.
+        plain = modes.dynamic(model, trials.judge.origin, options, 0)
+        trials.take("dynamic, not smoothed", replace(plain, layers=layers))
+
+
+def _finer(calibrated: Calibrated, recipe: Recipe, trials: Trials) -> None:
+    """The fewest of the noisiest layers in blocks, or else in float."""
+
+    def attempt(keep: frozenset[str], *, blocks: bool = True) -> bool:
+        if not keep:
+            return trials.done[0].point.meets
+        name = f"static, {len(keep)} {'finer' if blocks else 'in float'}"
+        return _static(calibrated, recipe, name, trials, keep, blocks=blocks)
+
+    ranking = [layer.node for layer in modes.noises(calibrated)]
+    ranking += tables_of(calibrated, recipe)
+    if fewest(ranking, attempt) is None:
+        # Blocks are not near enough everywhere; with all in float nothing would be left to do.
+        fewest(ranking[:-1], partial(attempt, blocks=False))
 
 
 def _race(source: Path, trials: Trials, seed: int) -> None:
@@ -194,23 +221,21 @@ def _race(source: Path, trials: Trials, seed: int) -> None:
 def _best(trials: Trials, source: Path) -> Trial:
     """Of the fastest that meet the goal, or the smallest if none was timed, the closest to float.
 
+    Those are alike whose intervals of speed meet, or whose sizes differ by less than 5 %.
+
     Raises:
         CheckFailed: none meets it.
     """
     if not trials.met:
         raise _missed(trials, source)
-    timed = [trial for trial in trials.met if trial.point.ratio is not None]
+    timed = [(trial, trial.point.ratio) for trial in trials.met if trial.point.ratio is not None]
     if timed:
-        fastest = max(_speed(trial) for trial in timed)
-        alike = [trial for trial in timed if _speed(trial) * _ALIKE >= fastest]
+        fastest = max((ratio for _, ratio in timed), key=lambda ratio: ratio.median)
+        alike = [trial for trial, ratio in timed if ratio.high >= fastest.low]
     else:
         smallest = min(trial.point.bytes for trial in trials.met)
         alike = [trial for trial in trials.met if trial.point.bytes <= smallest * _ALIKE]
     return max(alike, key=lambda trial: trial.point.sqnr)
-
-
-def _speed(trial: Trial) -> float:
-    return trial.point.ratio.median if trial.point.ratio is not None else 0.0
 
 
 def _missed(trials: Trials, source: Path) -> CheckFailed:

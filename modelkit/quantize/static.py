@@ -46,12 +46,14 @@ _UNSEEN = (
 class Recipe:
     """Which steps, and how; ``calibration`` is "auto" or one of ``ranges.METHODS``.
 
-    ``coarse_states``: one scale for all gates where an LSTM multiplies its state.
+    ``thrifty``: smoothing that costs a Mul must earn it.  ``coarse_states``: one scale for all
+    gates where an LSTM multiplies its state.
     """
 
     form: Form = field(default_factory=Form)
     calibration: str = "auto"
     smoothing: bool = True
+    thrifty: bool = True
     equalization: bool = True
     correction: bool = True
     coarse_states: bool = False
@@ -102,7 +104,8 @@ def calibrate(model: Model, samples: Samples, recipe: Recipe) -> Calibrated:
     smoothed: Sequence[Smoothed] = ()
     if recipe.smoothing:
         progress.step("smoothing")
-        smoothed = smooth(copy, plan, samples, largest=recipe.form.largest)
+        largest, thrifty = recipe.form.largest, recipe.thrifty
+        smoothed = smooth(copy, plan, samples, largest=largest, thrifty=thrifty)
     run_passes(copy, (remove_unused, infer_symbols))
     plan = _plan(copy, Outcome(), recipe, frozenset())
     progress.step("calibration")

@@ -13,7 +13,7 @@ from onnx_ir import Graph, Model
 from modelkit.cli.page import page
 from modelkit.errors import CheckFailed, UsageError
 from modelkit.quantize import quantize_file
-from modelkit.quantize.auto import Trial, Trials
+from modelkit.quantize.auto import Trial, Trials, _best
 from modelkit.quantize.goal import Goal, Judge
 from modelkit.quantize.modes import Made
 from modelkit.quantize.outcome import Outcome
@@ -223,3 +223,39 @@ def test_where_all_are_slower_the_float_model_stays(
     assert said in caught.value.hint
     assert not out.exists()
     assert quantize_file(str(source), str(out), measure=False, **arguments).written == str(out)
+
+
+def test_of_those_alike_in_speed_the_closest_is_chosen(tmp_path: Path) -> None:
+    def trial(name: str, sqnr: float, ratio: Interval) -> Trial:
+        point = Point(name, sqnr, None, None, 20, 0, ratio, meets=True)
+        made = Made(Model(Graph([], [], nodes=[]), ir_version=8), Outcome())
+        return Trial(point, made, tmp_path)
+
+    trials = Trials(Goal("min_sqnr", 26.0), Judge(tmp_path, lambda: iter([])), tmp_path, 100)
+    trials.done = [
+        trial("slower", 28.0, Interval(2.09, 2.07, 2.11)),
+        trial("alike", 27.1, Interval(2.15, 2.13, 2.17)),
+        trial("fastest", 26.9, Interval(2.18, 2.15, 2.21)),
+    ]
+    assert _best(trials, tmp_path).point.name == "alike"
+
+
+def test_where_a_gain_is_asked_every_activation_is_smoothed(tmp_path: Path) -> None:
+    # Between what one outlying channel costs with a thrifty smoothing and without.
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 64] x) => (float[n, 64] y)
+    <float[64, 64] w, float[64, 64] v> { a = MatMul(x, w) r = Relu(a) y = MatMul(r, v) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    values = floats(256, 64) * np.where(np.arange(64) == 5, 6, 1).astype(np.float32)
+    np.savez(tmp_path / "s.npz", x=values)
+    arguments: dict[str, Any] = {"mode": "auto", "calib_data": str(tmp_path / "s.npz")}
+    arguments |= {"measure": False, "force": True, "dry_run": True}
+    found = {}
+    for goal in (10.0, 60.0):
+        try:
+            report = quantize_file(str(path), min_sqnr=goal, **arguments)
+        except CheckFailed as error:
+            found[goal] = str(error.cause)
+        else:
+            found[goal] = " ".join(point.name for point in report.points)
+    assert "smoothed throughout" not in found[10.0]
+    assert "static, smoothed throughout" in found[60.0]

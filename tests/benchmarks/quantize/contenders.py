@@ -93,7 +93,8 @@ def modelkit_static(folder: Path, output: Path) -> None:
 def modelkit_auto(folder: Path, output: Path) -> None:
     """``modelkit quantize --auto --min-sqnr 35`` of the model that ``optimize`` wrote."""
     data = str(folder / "calibration")
-    _modelkit(_optimized(folder, output), output, mode="auto", calib_data=data, min_sqnr=35.0)
+    goal = {"min_sqnr": 35.0, "measure": True}
+    _modelkit(_optimized(folder, output), output, mode="auto", calib_data=data, **goal)
 
 
 CONTENDERS = (
@@ -147,7 +148,7 @@ def _optimized(folder: Path, output: Path) -> Path:
 def _modelkit(source: Path, output: Path, **chosen: Any) -> None:
     from modelkit.quantize import quantize_file
 
-    quantize_file(str(source), str(output), force=True, measure=False, **chosen)
+    quantize_file(str(source), str(output), force=True, **{"measure": False, **chosen})
 
 
 def main() -> None:
