@@ -1,6 +1,6 @@
 """Subjects of the fusions into ONNX Runtime's own operators, which pay on GPUs if anywhere."""
 
-from modelkit.tune.subjects import HEAD, Subject
+from modelkit.tune.subjects import HEAD, IMAGES, Subject
 
 _NORM = "float[384] c, float[384] w, float[384] v"
 _RESIDUAL = f"""{HEAD} (float[b, s, 384] x, float[b, s, 384] r) => (float[b, s, 384] y)
@@ -24,6 +24,12 @@ def _projected(width: int) -> str:
 _FLAT = f"""{HEAD} (float[b, s, 384] q, float[b, s, 384] k, float[b, s, 384] v)
     => (float[b, s, 384] y) {{ y = Attention<q_num_heads=12, kv_num_heads=12>(q, k, v) }}"""
 
+def _long(rows: int, heads: int) -> str:
+    shape = f"float[b, {rows}, {64 * heads}]"
+    return f"""{HEAD} ({shape} q, {shape} k, {shape} v) => ({shape} y) {{
+    y = Attention<q_num_heads={heads}, kv_num_heads={heads}>(q, k, v) }}"""
+
+
 CONTRIB: tuple[Subject, ...] = (
     Subject("embed_layer_normalization", _EMBEDDED),
     *(
@@ -35,6 +41,10 @@ CONTRIB: tuple[Subject, ...] = (
             name=name,
         )
         for name, form in (("erf", "none"), ("tanh", "tanh"))
+    ),
+    *(
+        Subject("long_attention", _long(rows, heads), points, name=f"{rows} rows {heads} heads")
+        for rows, heads, points in ((1024, 12, IMAGES), (1500, 6, IMAGES), (4096, 8, IMAGES[:1]))
     ),
     Subject("multi_head_attention", _FLAT),
     *(
