@@ -16,10 +16,9 @@ import onnx_ir as ir
 
 from modelkit.model import add_constant, const_of
 from modelkit.passes.surgery import is_onnx
+from modelkit.quantize.heads import heads_of
 from modelkit.quantize.linears import constant_bias
 from modelkit.quantize.weights import array_of, is_weight
-
-_PAST_KEY = 4  # the first input of Attention that brings keys of another place
 
 
 def spare_biases(graph: ir.Graph) -> int:
@@ -42,15 +41,7 @@ def spare_biases(graph: ir.Graph) -> int:
 def _makes_keys(value: ir.Value) -> bool:
     """Whether ``value`` [batch, keys, channels] is read as keys of an Attention only."""
     readers = list(value.uses())
-    if len(readers) != 1 or not is_onnx(readers[0][0], "Attention") or readers[0][1] != 1:
-        return False
-    node = readers[0][0]
-    return (
-        len(node.outputs) == 1
-        and bool(node.attributes.get_int("kv_num_heads", 0))  # else channels are not the last axis
-        and not node.attributes.get_float("softcap", 0.0)
-        and not any(node.inputs[_PAST_KEY:])
-    )
+    return len(readers) == 1 and readers[0][1] == 1 and heads_of(readers[0][0]) is not None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, const_of
 from modelkit.passes.surgery import is_onnx
+from modelkit.quantize.heads import heads_of
 from modelkit.quantize.maker import Maker
 from modelkit.quantize.observe import Samples, observe
 from modelkit.quantize.plan import Layer, Plan
@@ -204,11 +205,11 @@ def _scale(graph: ir.Graph, x: ir.Value, factor: np.ndarray, *, foldable_only: b
     changes and only the answer is given.
     """
     node = x.producer()
-    if node is None or node.graph is not graph or node.domain not in ("", "ai.onnx"):
+    if node is None or node.graph is not graph:
         return False
     places = _vectors(node, len(factor))
     source = None
-    if places is None and node.op_type == "Attention":
+    if places is None and heads_of(node) is not None:
         source = _value_of(node, len(factor))
     elif places is None and is_onnx(node, "Add"):
         side = next((i for i in (0, 1) if _is_vector(node.inputs[i], len(factor))), None)
@@ -254,8 +255,8 @@ def _is_vector(value: ir.Value | None, width: int) -> bool:
 
 def _value_of(node: ir.Node, width: int) -> ir.Value | None:
     """The values an Attention mixes, where its result has their channels: as many heads in both."""
-    heads = node.attributes.get_int("q_num_heads", 0)
-    if not heads or heads != node.attributes.get_int("kv_num_heads", 0) or len(node.outputs) != 1:
+    heads = heads_of(node)
+    if heads is None or heads[0] != heads[1]:
         return None
     value = node.inputs[2]
     if value is None or value.shape is None or len(value.shape) != 3:

@@ -24,6 +24,7 @@ def _projected(width: int) -> str:
 _FLAT = f"""{HEAD} (float[b, s, 384] q, float[b, s, 384] k, float[b, s, 384] v)
     => (float[b, s, 384] y) {{ y = Attention<q_num_heads=12, kv_num_heads=12>(q, k, v) }}"""
 
+
 def _long(rows: int, heads: int) -> str:
     shape = f"float[b, {rows}, {64 * heads}]"
     return f"""{HEAD} ({shape} q, {shape} k, {shape} v) => ({shape} y) {{

@@ -1,5 +1,6 @@
 """Graphs in text, as the central type."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,10 +12,11 @@ from modelkit.passes.lift_constants import lift_constants
 from tests.models import model_file
 
 
-def model_of(text: str, opset: int = 17, seed: int = 0) -> ir.Model:
+def model_of(text: str, opset: int = 17, seed: int = 0, domains: Sequence[str] = ()) -> ir.Model:
     """``text`` is what follows the header: inputs and outputs, weights, body."""
     with TemporaryDirectory() as folder:
-        head = f'<ir_version: 8, opset_import: ["": {opset}]> g '
+        imports = ", ".join((f'"": {opset}', *(f'"{domain}": 1' for domain in domains)))
+        head = f"<ir_version: 8, opset_import: [{imports}]> g "
         model = load(model_file(Path(folder) / "m.onnx", head + text, seed))
         lift_constants(model)
         infer_symbols(model)

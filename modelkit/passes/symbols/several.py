@@ -104,6 +104,15 @@ def _attention(node: ir.Node, known: Known) -> list[Shape | None] | None:
     return [first, *caches, None]
 
 
+def _heads_laid_flat(node: ir.Node, known: Known) -> list[Shape | None] | None:
+    if len(node.inputs) < 3:  # queries, keys and values in one
+        return None
+    query, value = known.shape(node.inputs[0]), known.shape(node.inputs[2])
+    if query is None or value is None or not len(query) == len(value) == 3:
+        return None
+    return [(*query[:2], value[2]), *[None] * (len(node.outputs) - 1)]
+
+
 def _winograd(node: ir.Node, known: Known) -> list[Shape | None] | None:
     images, kernels = known.shape(node.inputs[0]), known.shape(node.inputs[1])
     if images is None or kernels is None:
@@ -120,6 +129,7 @@ RULES: dict[str, Rule] = {
     "TopK": _top_k,
 }  # fmt: skip
 CONTRIB_RULES: dict[str, Rule] = {
+    "MultiHeadAttention": _heads_laid_flat,
     "BiasGelu": _unknown_norm, "FastGelu": _unknown_norm, "Gelu": _unknown_norm,
     "QuickGelu": _unknown_norm, "SimplifiedLayerNormalization": _layer_norm,
     "SkipLayerNormalization": _skip_layer_norm,

@@ -34,6 +34,16 @@ def test_runtime_specific_operators_keep_the_shape() -> None:
     assert shapes("com.microsoft.FastGelu(x)", "a") == ["[batch,seq,12]"]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [("x, w, r", "[batch,seq,4]"), ("x, w, x", "[batch,seq,12]"), ("x", "None"), ("x, w", "None")],
+)
+def test_attention_has_the_rows_of_its_queries_and_the_width_of_its_values(
+    inputs: str, expected: str
+) -> None:
+    assert shapes(f"com.microsoft.MultiHeadAttention<num_heads = 2>({inputs})", "a") == [expected]
+
+
 def test_an_odd_split_of_a_named_axis_is_not_guessed() -> None:
     assert shapes("Split<axis = 1>(x)") == ["[batch,unk_0,12]", "[batch,unk_1,12]"]
 
