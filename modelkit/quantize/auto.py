@@ -34,7 +34,7 @@ from modelkit.safe import safe
 _SEEDED = 16
 _RACED = 6
 _RACE_SECONDS = 0.5
-_ALIKE = 1.05
+_ALIKE = 1.03
 _LOOSEST = 5.0
 _SMALLER = 0.9
 _SURELY_SLOWER = 0.98
@@ -221,7 +221,7 @@ def _race(source: Path, trials: Trials, seed: int) -> None:
 def _best(trials: Trials, source: Path) -> Trial:
     """Of the fastest that meet the goal, or the smallest if none was timed, the closest to float.
 
-    Those are alike whose intervals of speed meet, or whose sizes differ by less than 5 %.
+    Those are alike whose speeds, or sizes, differ by less than 3 %.
 
     Raises:
         CheckFailed: none meets it.
@@ -230,8 +230,8 @@ def _best(trials: Trials, source: Path) -> Trial:
         raise _missed(trials, source)
     timed = [(trial, trial.point.ratio) for trial in trials.met if trial.point.ratio is not None]
     if timed:
-        fastest = max((ratio for _, ratio in timed), key=lambda ratio: ratio.median)
-        alike = [trial for trial, ratio in timed if ratio.high >= fastest.low]
+        fastest = max(ratio.median for _, ratio in timed)
+        alike = [trial for trial, ratio in timed if ratio.median * _ALIKE >= fastest]
     else:
         smallest = min(trial.point.bytes for trial in trials.met)
         alike = [trial for trial in trials.met if trial.point.bytes <= smallest * _ALIKE]

@@ -25,7 +25,7 @@ Kind = tuple[ir.DataType, int]
 class Relay:
     """One walk through the main graph of ``model``, whose later nodes may change on the way.
 
-    ``folder`` must be empty, and belongs to the walk: one file a value and sample.
+    ``folder`` must not exist yet, and belongs to the walk: one file a value and sample.
     """
 
     def __init__(self, model: Model, samples: Samples, folder: Path) -> None:
