@@ -195,7 +195,8 @@ def _finer(calibrated: Calibrated, recipe: Recipe, trials: Trials) -> None:
 
     def attempt(keep: frozenset[str], *, blocks: bool = True) -> bool:
         if not keep:
-            return trials.done[0].point.meets
+            whole = (trial.point for trial in trials.done if trial.point.name.startswith("static"))
+            return any(point.meets for point in whole)
         name = f"static, {len(keep)} {'finer' if blocks else 'in float'}"
         return _static(calibrated, recipe, name, trials, keep, blocks=blocks)
 

@@ -259,3 +259,11 @@ def test_where_a_gain_is_asked_every_activation_is_smoothed(tmp_path: Path) -> N
             found[goal] = " ".join(point.name for point in report.points)
     assert "smoothed throughout" not in found[10.0]
     assert "static, smoothed throughout" in found[60.0]
+
+
+def test_a_model_without_layers_is_told_so(tmp_path: Path) -> None:
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 8] x) => (float[n, 8] y)'
+    path = model_file(tmp_path / "m.onnx", f"{text} {{ y = Relu(x) }}")
+    np.savez(tmp_path / "s.npz", x=floats(64, 8))
+    with pytest.raises(CheckFailed, match="quantized"):
+        quantize_file(str(path), mode="auto", min_sqnr=30.0, calib_data=str(tmp_path / "s.npz"))
