@@ -1,4 +1,4 @@
-"""Which marked tests can run here."""
+"""Which marked tests can run here, and how parameters are named."""
 
 import shutil
 
@@ -15,3 +15,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA card, or no build that drives it"))
         if item.get_closest_marker("browser") and not browser:
             item.add_marker(pytest.mark.skip(reason="no Chromium"))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: archives hold the time, and workers must collect alike."""
+    return argname if isinstance(val, bytes) else None
