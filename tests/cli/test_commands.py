@@ -157,7 +157,7 @@ def test_a_pass_that_spoils_the_result_never_reaches_the_disk(path: Path, tmp_pa
         "from modelkit import quantize\n"
         "from modelkit.quantize import weights\n"
         "right = weights.symmetric\n"
-        "weights.symmetric = lambda w, a: (lambda v, s: (v, s * 3))(*right(w, a))\n"
+        "weights.symmetric = lambda *a: (lambda v, s: (v, s * 3))(*right(*a))\n"
         "quantize.quantize_file(sys.argv[1], measure=False)\n"
     )
     done = subprocess.run(
