@@ -147,17 +147,18 @@ def _calibrated(model: Model, options: Options, found: data.Data, trials: Trials
     """Candidates that need calibration data."""
     recipe = modes.recipe_of(options)
     calibrated = calibrate(model, found.samples, recipe)
-    if not _static(calibrated, recipe, "static", trials) and recipe.smoothing:
+    meets = _static(calibrated, recipe, "static", trials)
+    if not meets and recipe.smoothing:
         recipe = replace(recipe, thrifty=False)
         thorough = calibrate(model, found.samples, recipe)
         if len(thorough.smoothed) > len(calibrated.smoothed):
             calibrated = thorough
-            _static(calibrated, recipe, "static, smoothed throughout", trials)
+            meets = _static(calibrated, recipe, "static, smoothed throughout", trials)
     if any(node.op_type == "LSTM" for node in calibrated.model.graph):
         coarse = replace(recipe, coarse_states=True)
-        _static(calibrated, coarse, "static, one scale for the states of an LSTM", trials)
+        meets |= _static(calibrated, coarse, "static, one scale for the states of an LSTM", trials)
     _dynamic(model, calibrated, options, trials)
-    if not trials.met:
+    if not trials.met and not meets:
         _finer(calibrated, recipe, trials)
 
 
@@ -195,8 +196,7 @@ def _finer(calibrated: Calibrated, recipe: Recipe, trials: Trials) -> None:
 
     def attempt(keep: frozenset[str], *, blocks: bool = True) -> bool:
         if not keep:
-            whole = (trial.point for trial in trials.done if trial.point.name.startswith("static"))
-            return any(point.meets for point in whole)
+            return False  # tried before
         name = f"static, {len(keep)} {'finer' if blocks else 'in float'}"
         return _static(calibrated, recipe, name, trials, keep, blocks=blocks)
 

@@ -2,11 +2,10 @@
 
 import onnx_ir as ir
 
-from modelkit.passes.surgery import is_onnx
+from modelkit.quantize.nbits import DOMAIN
 
-_DOMAIN = "com.microsoft"
 # Inputs that bring biases, or keys and values of another place.
-_FOREIGN = {"Attention": (4, 5), "MultiHeadAttention": (3, 6, 7)}
+_FOREIGN = {("", "Attention"): (4, 5), (DOMAIN, "MultiHeadAttention"): (3, 6, 7)}
 
 
 def heads_of(node: ir.Node | None) -> tuple[int, int] | None:
@@ -15,16 +14,15 @@ def heads_of(node: ir.Node | None) -> tuple[int, int] | None:
     Plain is what makes one result from its queries, keys and values (inputs 0 to 2) alone, and
     bounds no scores.
     """
-    if node is None or node.op_type not in _FOREIGN or len(node.outputs) != 1:
+    foreign = None if node is None else _FOREIGN.get((node.domain, node.op_type))
+    if node is None or foreign is None or len(node.outputs) != 1:
         return None
-    said, foreign = node.attributes, _FOREIGN[node.op_type]
     if any(place < len(node.inputs) and node.inputs[place] is not None for place in foreign):
         return None
-    if is_onnx(node, "Attention"):
-        if said.get_float("softcap", 0.0):
-            return None
-        found = said.get_int("q_num_heads", 0), said.get_int("kv_num_heads", 0)
-        return found if all(found) else None
-    if node.domain == _DOMAIN and node.op_type == "MultiHeadAttention":
+    said = node.attributes
+    if node.domain == DOMAIN:
         return said.get_int("num_heads", 0), said.get_int("num_heads", 0)
-    return None
+    if said.get_float("softcap", 0.0):
+        return None
+    found = said.get_int("q_num_heads", 0), said.get_int("kv_num_heads", 0)
+    return found if all(found) else None

@@ -114,7 +114,7 @@ def recipe_of(options: Options) -> Recipe:
 def packer_of(options: Options) -> Packer:
     """How layers that find their ranges at run time keep their weights."""
     unsigned = options.weight_type == "uint8"
-    return Packer(options.per_channel, unsigned, largest=63 if options.guarded else 127)
+    return Packer(options.per_channel, unsigned, largest=options.form().largest)
 
 
 def guards(options: Options) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.passes.cut import values_of
 from modelkit.quantize.observe import Samples
 from modelkit.quantize.relay import Relay
 
@@ -75,8 +76,7 @@ def gather(
     Raises:
         CheckFailed: a value is NaN or infinity, or there is no sample.
     """
-    named = {output.name: output for node in origin.graph for output in node.outputs}
-    named |= {value.name: value for value in origin.graph.inputs}
+    named = values_of(origin.graph)
     own, exact = (
         Relay(each, samples, folder / name) for each, name in ((model, "own"), (origin, "exact"))
     )

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from modelkit.errors import CheckFailed
 from modelkit.model import Model, clone, save
+from modelkit.passes.cut import values_of
 from modelkit.runtime.session import Feeds, open_session
 from modelkit.safe import safe
 
@@ -40,41 +41,48 @@ def observe(model: Model, names: Sequence[str], samples: Samples, see: See) -> i
                 values = session.run(feeds)
                 for name in wanted:
                     value = values[name] if name in values else feeds[name]
-                    if value.dtype.kind == "f" and not np.isfinite(value).all():
-                        raise not_finite(model, _origin(feeds, name), count)
+                    check_finite(model, name, value, count, holding_nan(feeds))
                     see(name, value)
                 count += 1
     if not count:
-        raise CheckFailed("the calibration data holds no sample", code="no-samples")
+        raise no_samples()
     return count
 
 
-def _origin(feeds: Feeds, name: str) -> str:
-    """Where what is not finite in the tensor ``name`` comes from: an input that holds NaN, or it.
+def no_samples() -> CheckFailed:
+    """What to say of data that holds nothing."""
+    return CheckFailed("the calibration data holds no sample", code="no-samples")
 
-    Infinity in an input may be meant, as in a mask.
-    """
+
+def holding_nan(feeds: Feeds) -> str | None:
+    """The input that holds NaN, if one does; infinity may be meant, as in a mask."""
     for given, value in feeds.items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isnan(value).any():
             return given
-    return name
+    return None
+
+
+def check_finite(
+    model: Model, name: str, value: np.ndarray, sample: int, given: str | None
+) -> None:
+    """Refuse NaN and infinity in the tensor ``name``; ``given`` is the input that brought them.
+
+    Raises:
+        CheckFailed: it holds one, named by tensor, node and sample.
+    """
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise _not_finite(model, given or name, sample)
 
 
 def _tapped(model: Model, names: Sequence[str]) -> Model:
     copy = clone(model)
     taken = {value.name for value in (*copy.graph.inputs, *copy.graph.outputs)}
-    values = {
-        output.name: output
-        for node in copy.graph
-        for output in node.outputs
-        if output.name is not None
-    }
+    values = values_of(copy.graph)
     copy.graph.outputs.extend(values[name] for name in names if name not in taken)
     return copy
 
 
-def not_finite(model: Model, name: str, sample: int) -> CheckFailed:
-    """What to say of the tensor ``name``, which is not finite on a sample."""
+def _not_finite(model: Model, name: str, sample: int) -> CheckFailed:
     maker = next(
         (node for node in model.graph if any(out.name == name for out in node.outputs)), None
     )

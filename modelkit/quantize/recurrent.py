@@ -48,8 +48,8 @@ class Recurrent:
 
     def _integer(self, node: ir.Node, graph: ir.Graph) -> None:
         inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
-        for place, fine in ((1, True), (2, not self.coarse_states)):
-            fine &= self.per_channel
+        fine_states = self.per_channel and not self.coarse_states
+        for place, fine in ((1, self.per_channel), (2, fine_states)):
             values, scale, zero = self._pack(node.inputs[place], graph, fine=fine)
             inputs[place] = values
             inputs += [scale, zero]

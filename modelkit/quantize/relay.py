@@ -4,22 +4,31 @@ A value deep inside a model is reached without running again what leads to it, a
 more of the model than the piece that leads there from the last one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.errors import CheckFailed
 from modelkit.model import Model, clone, inside, save
+from modelkit.passes.cut import values_of
 from modelkit.passes.remove_unused import remove_unused
-from modelkit.quantize.observe import Samples, not_finite
+from modelkit.quantize.observe import Samples, check_finite, holding_nan, no_samples
 from modelkit.runtime.session import Session, open_session
 
 _UNSURE = ("Sequence", "Optional", "Identity", "If", "Loop")
-Kind = tuple[ir.DataType, int]
-"""The element type and the rank of a value."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A value that is kept: its files, element type and rank."""
+
+    slot: int
+    dtype: ir.DataType
+    rank: int
 
 
 class Relay:
@@ -31,25 +40,21 @@ class Relay:
     def __init__(self, model: Model, samples: Samples, folder: Path) -> None:
         self._model = model
         self._folder = folder
-        self._held: dict[ir.Value, int] = {}
-        self._kinds: dict[ir.Value, Kind] = {}
-        self._slots = 0
-        self._suspects: dict[int, str] = {}
+        self._held: dict[ir.Value, Held] = {}
+        self._slots = count()
+        self._suspects: list[str | None] = []
         folder.mkdir()
         self.count = self._start(samples)
 
     def _start(self, samples: Samples) -> int:
         inputs = {value.name: value for value in self._model.graph.inputs}
-        count = 0
-        for feeds in samples():
+        for index, feeds in enumerate(samples()):
             for name, array in feeds.items():
-                self._keep(inputs[name], count, array)
-                if array.dtype.kind == "f" and np.isnan(array).any():
-                    self._suspects.setdefault(count, name)
-            count += 1
-        if not count:
-            raise CheckFailed("the calibration data holds no sample", code="no-samples")
-        return count
+                self._keep(inputs[name], index, array)
+            self._suspects.append(holding_nan(feeds))
+        if not self._suspects:
+            raise no_samples()
+        return len(self._suspects)
 
     @contextmanager
     def reach(
@@ -65,18 +70,18 @@ class Relay:
         piece, read = self._leading_to(target)
         kept = self._needed(later, piece)
         made = [value for value in dict.fromkeys((target, *kept)) if value not in self._held]
-        with _opened(self._model, read, self._kinds, made, self._folder) as session:
+        fresh = [value for value in kept if value in made]
+        held = {each.name or "": self._held[each] for each in read}
+        with _opened(self._model, held, made, self._folder) as session:
 
             def value(index: int) -> np.ndarray:
                 feeds = {each.name or "": self._load(each, index) for each in read}
                 found = session.run(feeds) if session is not None else {}
-                for each in kept:
-                    if each not in self._held or each in made:
-                        self._keep(each, index, found[each.name or ""])
+                for each in fresh:
+                    self._keep(each, index, found[each.name or ""])
                 name = target.name or ""
                 seen = found[name] if target in made else self._load(target, index)
-                if seen.dtype.kind == "f" and not np.isfinite(seen).all():
-                    raise not_finite(self._model, self._suspects.get(index, name), index)
+                check_finite(self._model, name, seen, index, self._suspects[index])
                 return seen
 
             yield value
@@ -120,21 +125,21 @@ class Relay:
 
     def _keep(self, value: ir.Value, index: int, array: np.ndarray) -> None:
         if value not in self._held:
-            self._held[value] = self._slots
-            self._kinds[value] = ir.DataType.from_numpy(array.dtype), array.ndim
-            self._slots += 1
+            dtype = ir.DataType.from_numpy(array.dtype)
+            self._held[value] = Held(next(self._slots), dtype, array.ndim)
         np.save(self._file(value, index), array, allow_pickle=False)
 
     def _load(self, value: ir.Value, index: int) -> np.ndarray:
-        return np.load(self._file(value, index), allow_pickle=False)  # type: ignore[no-any-return]
+        array: np.ndarray = np.load(self._file(value, index), allow_pickle=False)
+        return array
 
     def _file(self, value: ir.Value, index: int) -> Path:
-        return self._folder / f"{self._held[value]}.{index}.npy"
+        return self._folder / f"{self._held[value].slot}.{index}.npy"
 
     def _drop(self, value: ir.Value) -> None:
         for index in range(self.count):
             self._file(value, index).unlink(missing_ok=True)
-        del self._held[value], self._kinds[value]
+        del self._held[value]
 
 
 def reads(node: ir.Node) -> list[ir.Value]:
@@ -154,29 +159,24 @@ def _is_tensor(value: ir.Value) -> bool:
 
 @contextmanager
 def _opened(
-    model: Model,
-    read: Sequence[ir.Value],
-    kinds: dict[ir.Value, Kind],
-    made: Sequence[ir.Value],
-    folder: Path,
+    model: Model, read: Mapping[str, Held], made: Sequence[ir.Value], folder: Path
 ) -> Iterator[Session | None]:
     """The part of ``model`` that makes ``made`` of ``read``, opened; None if it makes nothing."""
     if not made:
         yield None
         return
     copy = clone(model)
-    values = {output.name: output for node in copy.graph for output in node.outputs}
-    values |= {value.name: value for value in copy.graph.inputs}
-    outputs = [values[value.name] for value in made]
+    values = values_of(copy.graph)
+    outputs = [values[value.name or ""] for value in made]
     copy.graph.outputs.clear()
     inputs = []
-    for value in read:
-        old, (dtype, rank) = values[value.name], kinds[value]
-        copy.graph.initializers.pop(value.name or "", None)
-        shape = ir.Shape([None] * rank)
-        new = ir.Value(name=value.name, type=ir.TensorType(dtype), shape=shape)
+    for name, kind in read.items():
+        old = values[name]
+        copy.graph.initializers.pop(name, None)
+        shape = ir.Shape([None] * kind.rank)
+        new = ir.Value(name=name, type=ir.TensorType(kind.dtype), shape=shape)
         ir.convenience.replace_all_uses_with(old, new)
-        old.name = f"{value.name}_made_before"
+        old.name = f"{name}_made_before"
         inputs.append(new)
     copy.graph.inputs.clear()
     copy.graph.inputs.extend(inputs)
