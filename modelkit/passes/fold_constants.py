@@ -55,7 +55,7 @@ def _foldable(graph: ir.Graph) -> tuple[list[ir.Node], list[str]]:
     for node in graph:
         if not _eligible(node, pending):
             continue
-        sizes = [_bytes(value) for value in node.outputs]
+        sizes = [_bytes(value) for value in _read(node)]
         size = None if None in sizes else sum(size for size in sizes if size is not None)
         given = sum(_bytes(value) or 0 for value in node.inputs if value is not None)
         if size is None:
@@ -81,7 +81,12 @@ def _eligible(node: ir.Node, pending: set[ir.Value]) -> bool:
         return False
     if node.op_type in DIVISIONS and given[0].dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
         return False
-    return all(value.dtype in TYPES for value in (*given, *node.outputs))
+    return all(value.dtype in TYPES for value in (*given, *_read(node)))
+
+
+def _read(node: ir.Node) -> list[ir.Value]:
+    """The outputs that count: statistics of a normalization need no type if nobody reads them."""
+    return [value for value in node.outputs if value is node.outputs[0] or value.uses()]
 
 
 def _is_constant(value: ir.Value) -> bool:
@@ -181,7 +186,8 @@ def _dtype(value: ir.Value) -> ir.DataType:
 def _copied(node: ir.Node, copies: dict[ir.Value, ir.Value]) -> ir.Node:
     inputs = [None if value is None else copies[value] for value in node.inputs]
     outputs = [
-        ir.Value(name=value.name, type=ir.TensorType(_dtype(value))) for value in node.outputs
+        ir.Value(name=value.name, type=None if value.dtype is None else ir.TensorType(value.dtype))
+        for value in node.outputs
     ]
     copies.update(zip(node.outputs, outputs, strict=True))
     return ir.Node(

@@ -1,4 +1,4 @@
-"""Read a tensor itself where a GatherND reads all its places in order."""
+"""Take a tensor itself where a GatherND reads, or a ScatterND writes, all places in order."""
 
 import numpy as np
 import onnx_ir as ir
@@ -8,6 +8,7 @@ from modelkit.model.walk import nested
 from modelkit.passes.changes import Changes
 from modelkit.passes.surgery import attribute, bypass, ints, is_onnx, rank, same_dims
 
+_SPREAD = ("Unsqueeze", "Expand", "Reshape")
 _OLDEST = 13  # Unsqueeze takes its axes as an input
 
 
@@ -15,7 +16,9 @@ def read_whole(model: Model) -> Changes:
     """Replace a GatherND whose indices count every axis from 0 to its length by an Unsqueeze.
 
     Exporters of vectorized masks write ``mask[batch, token]`` with ranges for both, expanded and
-    concatenated.  Exact; the lengths of the ranges must be known to be those of the axes.
+    concatenated.  A ScatterND with such indices, which exporters write for ``x[:, :, a:] = y`` with
+    a = 0, gives what it writes.  Exact; the lengths of the ranges must be known to be those of the
+    axes.
     """
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
     count = 0
@@ -24,6 +27,8 @@ def read_whole(model: Model) -> Changes:
             for node in graph:
                 if is_onnx(node, "GatherND") and not attribute(node, "batch_dims", 0):
                     count += _read(graph, node)
+                elif is_onnx(node, "ScatterND") and attribute(node, "reduction", "none") == "none":
+                    count += _written(node)
     return Changes(count)
 
 
@@ -49,8 +54,18 @@ def _read(graph: ir.Graph, node: ir.Node) -> bool:
     return bypass(node, value)
 
 
+def _written(node: ir.Node) -> bool:
+    updates, places = node.inputs[2], _places(node)
+    if updates is None or places is None or places != list(range(len(places))):
+        return False
+    return bypass(node, updates)
+
+
 def _places(node: ir.Node) -> list[int] | None:
-    """For each axis of the data that is indexed, the axis of the indices that counts it."""
+    """For each axis of the data that is indexed, the axis of the indices that counts it.
+
+    An axis of one place may be written by any index that is 0 everywhere.
+    """
     data, indices = node.inputs[0], node.inputs[1]
     joined = None if indices is None else indices.producer()
     width = rank(indices)
@@ -62,6 +77,9 @@ def _places(node: ir.Node) -> list[int] | None:
         return None
     found = []
     for place, part in enumerate(joined.inputs):
+        if is_onnx(node, "ScatterND") and data.shape[place] == 1 and _is_zero(part):
+            found.append(place)
+            continue
         counted = _counted(part)
         if counted is None or not same_dims([counted[0]], [data.shape[place]]):
             return None
@@ -74,6 +92,8 @@ def _places(node: ir.Node) -> list[int] | None:
 def _counted(value: ir.Value | None) -> tuple[int | ir.SymbolicDim, int] | None:
     """The length of a range from 0 in steps of 1, and the only axis along which it varies."""
     node = None if value is None else value.producer()
+    if value is not None and value.const_value is not None:
+        return _counted_constant(value)
     if value is None or node is None:
         return None
     if is_onnx(node, "Range"):
@@ -81,12 +101,15 @@ def _counted(value: ir.Value | None) -> tuple[int | ir.SymbolicDim, int] | None:
         if start is None or step is None or start != 0 or step != 1 or value.shape is None:
             return None
         return value.shape[0], 0
-    if not is_onnx(node, "Unsqueeze", "Expand"):
+    if not is_onnx(node, *_SPREAD):
         return None
     inner, low, high = _counted(node.inputs[0]), rank(node.inputs[0]), rank(value)
     if inner is None or low is None or high is None:
         return None
     length, axis = inner
+    if is_onnx(node, "Reshape"):
+        wide = [place for place in range(high) if value.shape and value.shape[place] != 1]
+        return (length, wide[0]) if len(wide) == 1 and _same_at(value, wide[0], length) else None
     if is_onnx(node, "Expand"):
         axis += high - low
         # A range of one place may be repeated along its own axis.
@@ -96,6 +119,23 @@ def _counted(value: ir.Value | None) -> tuple[int | ir.SymbolicDim, int] | None:
         return None
     made = {each % high for each in axes}
     return length, [each for each in range(high) if each not in made][axis]
+
+
+def _is_zero(value: ir.Value | None) -> bool:
+    while value is not None and (node := value.producer()) is not None and is_onnx(node, *_SPREAD):
+        value = node.inputs[0]
+    array = const_of(value)
+    return array is not None and not array.any()
+
+
+def _counted_constant(value: ir.Value) -> tuple[int, int] | None:
+    array = const_of(value)
+    axes = [] if array is None else [axis for axis, size in enumerate(array.shape) if size != 1]
+    if array is None or not array.ndim or len(axes) > 1:
+        return None
+    axis = axes[0] if axes else array.ndim - 1
+    length = array.shape[axis]
+    return (length, axis) if np.array_equal(array.reshape(-1), np.arange(length)) else None
 
 
 def _same_at(value: ir.Value, axis: int, length: int | ir.SymbolicDim) -> bool:

@@ -90,3 +90,13 @@ def test_a_scalar_keeps_its_rank() -> None:
     folded = model.graph.initializers["e_folded"].const_value
     assert folded is not None
     assert tuple(folded.shape) == ()
+
+
+def test_statistics_that_nobody_reads_are_no_reason_to_wait() -> None:
+    norm = "m, a, b = BatchNormalization<training_mode=1>(w, ones, zeros, zeros, ones)"
+    text = graph(norm, "y = MatMul(x, m)").replace(
+        "uint8[3] q",
+        "float[3] ones = {1.0, 1.0, 1.0}, float[3] zeros = {0.0, 0.0, 0.0}, uint8[3] q",
+    )
+    model, count = applied(text, infer_symbols, fold_constants, trials=({"x": normal(4, 2)},))
+    assert (count, ops(model)) == (1, {"MatMul": 1})

@@ -73,3 +73,47 @@ def test_with_axes_that_stay() -> None:
 )  # fmt: skip
 def test_other_reads_stay(before: Model) -> None:
     assert read(before)[1] == 0
+
+
+def written(places: str, kind: str = "n, s") -> Model:
+    """``x`` with all its places, or some, overwritten by ``-x``."""
+    columns = "e4 = Expand(four, whole) v4 = Unsqueeze(e4, last)" if "v4" in places else ""
+    return model_of(
+        f"""<ir_version: 8, opset_import: ["": 18]> g (float[{kind}] x) => (float y)
+        {{ zero = Constant<value_int=0>() one = Constant<value_int=1>()
+        last = Constant<value_ints=[-1]>() at = Constant<value_ints=[0]>()
+        whole = Shape(x) nb = Shape<start=0, end=1>(x) ns = Shape<start=1, end=2>(x)
+        b0 = Squeeze(nb, at) s0 = Squeeze(ns, at) rb = Range(zero, b0, one)
+        rs = Range(zero, s0, one) tall = Constant<value_ints=[-1, 1]>() ub = Reshape(rb, tall)
+        nil = Constant<value_ints=[0]>() four = Constant<value_ints=[0, 1, 2, 3]>()
+        eb = Expand(ub, whole) es = Expand(rs, whole) e0 = Expand(nil, whole)
+        vb = Unsqueeze(eb, last) vs = Unsqueeze(es, last) v0 = Unsqueeze(e0, last)
+        {columns} i = Concat<axis=-1>({places}) u = Neg(x)
+        y = ScatterND(x, i, u) }}"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "kind", "shape"),
+    [("vb, vs", "n, s", (2, 5)), ("vb, v4", "n, 4", (3, 4)), ("vb, v0", "n, 1", (3, 1))],
+)
+def test_what_is_written_everywhere_is_the_result(
+    places: str, kind: str, shape: tuple[int, ...]
+) -> None:
+    before = written(places, kind)
+    after, count = read(before)
+    assert count == 1
+    assert ops(after) == {"Neg": 1}
+    check(after, {"x": normal(*shape)}, before=before)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        written("vb, v0", "n, 2"),  # one column of two
+        written("vb, v4", "n, 5"),
+        written("vs, vb", "n, n"),  # transposed
+    ],
+)
+def test_what_is_written_elsewhere_stays(before: Model) -> None:
+    assert read(before)[1] == 0

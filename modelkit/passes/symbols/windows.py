@@ -41,18 +41,31 @@ def _slid(node: ir.Node, sides: Sequence[Dim], kernel: Sequence[Any]) -> list[An
         if not isinstance(window, int) or stride < 1 or window < 1:
             result.append(None)
         elif mode in ("SAME_UPPER", "SAME_LOWER"):
-            result.append(_strided(side, 1, stride, rounded_up=False))
+            result.append(_strided(side, 1, stride))
         else:
             padding = 0 if mode == "VALID" else pads[place] + pads[place + count]
             lost = dilations[place] * (window - 1) + 1 - padding
-            result.append(_strided(side, lost, stride, rounded_up=bool(up)))
+            before = 0 if mode == "VALID" else pads[place]
+            last = side + before if up and isinstance(side, int) else None
+            result.append(
+                _rounded_up(side, lost, stride, last) if up else _strided(side, lost, stride)
+            )
     return result
 
 
-def _strided(side: Dim, lost: int, stride: int, *, rounded_up: bool) -> Dim | None:
-    """floor((side - lost) / stride) + 1; with ``rounded_up`` the rule is not simple: no answer."""
-    if rounded_up:
+def _rounded_up(side: Dim, lost: int, stride: int, last: int | None) -> int | None:
+    """ceil((side - lost) / stride) + 1, where no window would start at ``last`` or behind it.
+
+    Runtimes differ on whether such a window counts.
+    """
+    if not isinstance(side, int) or last is None or side < lost:
         return None
+    steps = -((lost - side) // stride)
+    return steps + 1 if steps * stride < last else None
+
+
+def _strided(side: Dim, lost: int, stride: int) -> Dim | None:
+    """floor((side - lost) / stride) + 1."""
     room = dims.subtract(side, lost)
     if isinstance(room, int):
         return room // stride + 1 if room >= 0 else None

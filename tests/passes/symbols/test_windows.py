@@ -1,7 +1,7 @@
 import pytest
 
 from modelkit.passes.infer_symbols import infer_symbols
-from tests.passes.harness import model_of
+from tests.passes.harness import model_of, normal, run
 
 
 def shape_of(node: str, rows: str = "h") -> str:
@@ -40,7 +40,27 @@ def test_static_sides_are_computed() -> None:
     assert shape_of("AveragePool<kernel_shape = [3, 3]>(x)", "33") == "[n,4,31,30]"
 
 
-def test_transposed_convolutions_and_rounding_up_are_not_guessed() -> None:
+def test_transposed_convolutions_are_not_guessed() -> None:
     assert shape_of("ConvTranspose(x, u)") == "[n,8,unk_0,unk_1]"
-    pool = "MaxPool<kernel_shape = [2, 2], ceil_mode = 1>(x)"
-    assert shape_of(pool) == "[n,4,unk_0,unk_1]"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "rows", "expected"),
+    [
+        ("kernel_shape = [3, 3], strides = [2, 2]", "112", "[n,4,56,16]"),
+        ("kernel_shape = [3, 3], strides = [2, 2]", "113", "[n,4,56,16]"),
+        ("kernel_shape = [2, 2], strides = [1, 1]", "h", "[n,4,unk_0,31]"),
+        # The last window would start behind the image: runtimes differ.
+        ("kernel_shape = [2, 2], strides = [3, 3], pads = [1, 1, 1, 1]", "33", "[n,4,12,unk_0]"),
+        ("kernel_shape = [1, 1], strides = [2, 2], pads = [0, 0, 1, 1]", "32", "[n,4,unk_0,unk_1]"),
+    ],
+)
+def test_pools_that_round_up(attributes: str, rows: str, expected: str) -> None:
+    node = f"MaxPool<{attributes}, ceil_mode = 1>(x)"
+    found = shape_of(node, rows)
+    assert found == expected
+    if "unk" not in found:
+        text = f"""<ir_version: 8, opset_import: ["": 17]>
+        g (float[n, 4, {rows}, 32] x) => (float[n, 4, p, q] y) {{ y = {node} }}"""
+        (made,) = run(model_of(text), {"x": normal(2, 4, int(rows), 32)})
+        assert f"[n,{','.join(map(str, made.shape[1:]))}]" == expected
