@@ -180,9 +180,12 @@ def _(report: reports.ViewReport) -> list[RenderableType]:
 
 @lines.register
 def _(report: reports.KernelsReport) -> list[RenderableType]:
-    made = table(report.title, "fusion", "size", "speed-up (95 % interval)", "opening", right=2)
+    made = table(
+        report.title, "fusion", "size", "speed-up (95 % interval)", "opening", "memory", right=2
+    )
     for each in report.rows:
         found = each.ratio
         text = f"{found.median:.2f}x ({found.low:.2f}-{found.high:.2f})"
-        row(made, each.fusion, each.size, text, f"{each.opening:.2f}x as long")
+        memory = f"{each.memory:.2f}x as much" if each.memory else "-"
+        row(made, each.fusion, each.size, text, f"{each.opening:.2f}x as long", memory)
     return [made, Text(report.measured, style="dim")]

@@ -313,13 +313,15 @@ class DoctorReport:
 class KernelRow:
     """How much faster a fusion is at one size, alone: old time over new time.
 
-    ``opening`` is what it does to the time that opening the model takes: new over old.
+    ``opening`` is what it does to the time that opening the model takes, and ``memory`` to the peak
+    of opening it and one run: new over old, 0 where it is not known.
     """
 
     fusion: str
     size: str
     ratio: Interval
     opening: float
+    memory: float
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from modelkit.reports import KernelRow, KernelsReport
 from modelkit.rewrite import apply
 from modelkit.runtime.bench import interleave, onnx_candidate, ratio
 from modelkit.runtime.machine import machine_name
+from modelkit.runtime.peak import peak_of
 from modelkit.runtime.providers import CPU, Provider, parse
 from modelkit.runtime.session import Feeds, Setup
 from modelkit.runtime.session import version as ort_version
@@ -120,8 +121,14 @@ def _measured(
         )
         opening = float(np.median(new.load) / np.median(old.load))
         found = ratio(old, new, wall=not on_cpu)
-        rows.append(KernelRow(subject.fusion, size, found, opening))
+        memory = _memory(before, after, feeds) if on_cpu else 0.0
+        rows.append(KernelRow(subject.fusion, size, found, opening, memory))
     return rows
+
+
+def _memory(before: Path, after: Path, feeds: Feeds) -> float:
+    old, new = (peak_of(path, feeds) for path in (before, after))
+    return new / old if old else 0.0
 
 
 def _apply(model: Model, names: Sequence[str]) -> set[str]:

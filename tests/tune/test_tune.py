@@ -18,6 +18,7 @@ def test_what_is_measured_decides_what_optimize_does(tmp_path: Path) -> None:
     report = measure_kernels(str(table), only=["silu"], seconds=0.1)
     assert [row.fusion for row in report.rows] == ["silu"] * 4
     assert all(row.opening > 0 for row in report.rows)
+    assert all(0.5 < row.memory < 2 for row in report.rows)
     assert all(row.ratio.low <= row.ratio.median <= row.ratio.high for row in report.rows)
     found = targets.load(str(table))
     assert set(found.ratios) == {"silu"}
