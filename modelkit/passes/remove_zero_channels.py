@@ -138,6 +138,8 @@ def _is_filled(node: ir.Node, width: int) -> bool:
     """Whether zeros fill up the blocks of a squeeze layer, as the fusion squeeze_excite does."""
     source = node.inputs[0]
     maker = None if source is None else source.producer()
+    if maker is not None and is_onnx(maker, "Concat") and maker.inputs[0] is not None:
+        maker = maker.inputs[0].producer()
     return width % BLOCK == 0 and maker is not None and is_onnx(maker, "GlobalAveragePool")
 
 

@@ -7,6 +7,7 @@ from modelkit.passes.convert_opset import convert_opset
 from modelkit.passes.fold_constants import fold_constants
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
+from modelkit.passes.join_parts import join_parts
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
@@ -24,6 +25,7 @@ _PASSES = (
     infer_symbols,
     fold_constants,
     remove_identity,
+    join_parts,
     remove_unused,
 )
 _ISLANDS = (islands, island_activations, island_residuals)

@@ -6,6 +6,8 @@ _POINTS = tuple({"b": b} for b in (1, 4))
 _SMALLEST = ((48, 20), (64, 16), (96, 12))
 """Channels and sides at which the sums cost nearly what the products save."""
 _USUAL = ((64, 56), (128, 28), (256, 14), (256, 28), (512, 14))
+_WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
+"""Channels before and after widening, and sides."""
 
 
 def _bottlenecks(channels: int, side: int) -> str:
@@ -25,7 +27,43 @@ def _bottlenecks(channels: int, side: int) -> str:
     )
 
 
-IMAGES: tuple[Subject, ...] = tuple(
-    Subject("winograd", _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
-    for channels, side in (*_SMALLEST, *_USUAL)
+def _inverted(narrow: int, wide: int, side: int, stride: int, gate: bool) -> str:
+    """An inverted residual behind another convolution, as MobileNets and EfficientNets have it."""
+    scales = [1.0, 1.0, side / stride, side / stride]
+    squeeze = (
+        f"""m = GlobalAveragePool(d) s = Conv(m, v1, c1) r = Relu(s) e = Conv(r, v2, c2)
+        g = Sigmoid(e) scales = Constant<value_floats={scales}>()
+        h = Resize<mode="nearest", coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor">(g, , scales) t = Mul(d, h)"""
+        if gate
+        else ""
+    )
+    last = "t" if gate else "d"
+    return f"""{HEAD} (float[b, 3, {2 * side}, {2 * side}] x) => (float[b, 32, n, n] y)
+    <float[{narrow}, 3, 3, 3] w0, float[{narrow}] b0, float[{wide}, {narrow}, 1, 1] w1,
+     float[{wide}] b1, float[{wide}, 1, 3, 3] w2, float[{wide}] b2, float[32, {wide}, 1, 1] w3,
+     float[32] b3, float[16, {wide}, 1, 1] v1, float[16] c1, float[{wide}, 16, 1, 1] v2,
+     float[{wide}] c2> {{
+    p = Conv<pads=[1, 1, 1, 1], strides=[2, 2]>(x, w0, b0) q = Relu(p) a = Conv(q, w1, b1)
+    sa = Sigmoid(a) u = Mul(a, sa)
+    f = Conv<pads=[1, 1, 1, 1], strides=[{stride}, {stride}], group={wide}>(u, w2, b2)
+    sf = Sigmoid(f) d = Mul(f, sf) {squeeze} o = Conv({last}, w3, b3) y = Relu(o) }}"""
+
+
+IMAGES: tuple[Subject, ...] = (
+    *(
+        Subject("winograd", _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
+        for channels, side in (*_SMALLEST, *_USUAL)
+    ),
+    *(
+        Subject(
+            "inverted_residual",
+            _inverted(narrow, wide, side, stride, gate),
+            _POINTS,
+            name=f"{'gated ' * gate}{wide} {side}x{side} by {stride}",
+        )
+        for narrow, wide, side in _WIDE
+        for stride in (1, 2)
+        for gate in (False, True)
+    ),
 )

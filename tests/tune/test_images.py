@@ -6,8 +6,18 @@ from modelkit.tune.images import IMAGES
 from modelkit.tune.subjects import Subject
 from tests.tune.harness import counts_after
 
+WINOGRAD = [each for each in IMAGES if each.fusion == "winograd"]
+INVERTED = [each for each in IMAGES if each.fusion == "inverted_residual"]
 
-@pytest.mark.parametrize("subject", IMAGES, ids=lambda each: each.name)
+
+@pytest.mark.parametrize("subject", INVERTED, ids=lambda each: each.name)
+def test_every_block_is_cut_in_parts(subject: Subject, tmp_path: Path) -> None:
+    counts = counts_after(subject, tmp_path)
+    assert counts["Add"] >= 1
+    assert counts["Conv"] >= 1 + 2 * 3
+
+
+@pytest.mark.parametrize("subject", WINOGRAD, ids=lambda each: each.name)
 def test_every_convolution_of_a_subject_is_rewritten(subject: Subject, tmp_path: Path) -> None:
     counts = counts_after(subject, tmp_path)
     assert sum(counts.get(f"modelkit.WinogradConv{end}", 0) for end in ("", "Relu")) == 2
