@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from modelkit.fusions import load_fusions
 from modelkit.model import Model, clone
 from modelkit.optimize.choice import Choice
-from modelkit.passes import Watch, run_level
+from modelkit.passes import LAST, Watch, name_of, run_level
 from modelkit.passes.convert_opset import convert_opset
+from modelkit.passes.distinguish_dims import distinguished
 from modelkit.passes.fuse import WORKING, fuse
+from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.reports import Change, NearMiss
 from modelkit.rewrite import Fusion
+from modelkit.targets import Target
 from modelkit.targets import load as load_target
 
 
@@ -47,6 +50,7 @@ def optimize(
 def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optimized:
     """Rewrite ``model``, which is used up; ``watch`` sees it after each change."""
     target = load_target(choice.target)
+    before = distinguished(model)
     restore_convolutions(model)
     newest, newest_ir = choice.limits()
     notes = _converted(model, choice, newest)
@@ -71,8 +75,22 @@ def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optim
     fused = fuse(model, fusions, allow=allow, clean=clean, highest=highest, watch=watch)
     if newest_ir is not None:
         fused.model.ir_version = min(fused.model.ir_version, newest_ir)
-    changes = _summed((*first, *fused.changes))
+    last = _last(fused.model, choice, target, watch)
+    # What a file had before is no change of it.
+    changes = _summed((*first, *fused.changes, *(() if before else last)))
     return Optimized(fused.model, changes, fused.near_misses, (*notes, *fused.notes))
+
+
+def _last(model: Model, choice: Choice, target: Target, watch: Watch | None) -> tuple[Change, ...]:
+    names = {name_of(each): each for each in LAST if choice.level == "all"}
+    chosen = [name for name in names if choice.takes(name) and target.allows(name) is None]
+    if chosen:
+        infer_symbols(model)
+    changes = [Change(name, names[name](model).count) for name in chosen]
+    for change in changes:
+        if watch is not None and change.count:
+            watch(change.name, model)
+    return tuple(change for change in changes if change.count)
 
 
 def _converted(model: Model, choice: Choice, newest: int) -> tuple[str, ...]:

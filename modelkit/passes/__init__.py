@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from modelkit import progress
 from modelkit.model import Model
 from modelkit.passes.changes import Changes
+from modelkit.passes.distinguish_dims import distinguish_dims
 from modelkit.passes.fold_constants import fold_constants
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
@@ -64,6 +65,9 @@ BASIC: tuple[Pass, ...] = (
 
 LEVELS: dict[str, tuple[Pass, ...]] = {"basic": BASIC, "extended": BASIC, "all": BASIC}
 """What runs before and after the fusions of a level, see :mod:`modelkit.passes.fuse`."""
+
+LAST: tuple[Pass, ...] = (distinguish_dims,)
+"""What runs once, behind all fusions of level all, where the target's table says that it pays."""
 
 MAX_ROUNDS = 6
 READING = (infer_symbols,)
@@ -120,4 +124,14 @@ def _joined(before: Changes | None, after: Changes) -> Changes:
     return Changes(before.count + after.count, tuple(notes))
 
 
-__all__ = ["BASIC", "LEVELS", "Changes", "Pass", "Watch", "name_of", "run_level", "run_passes"]
+__all__ = [
+    "BASIC",
+    "LAST",
+    "LEVELS",
+    "Changes",
+    "Pass",
+    "Watch",
+    "name_of",
+    "run_level",
+    "run_passes",
+]

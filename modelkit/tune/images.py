@@ -50,7 +50,29 @@ def _inverted(narrow: int, wide: int, side: int, stride: int, gate: bool) -> str
     sf = Sigmoid(f) d = Mul(f, sf) {squeeze} o = Conv({last}, w3, b3) y = Relu(o) }}"""
 
 
+def _mixed(side: int, width: int) -> str:
+    """Blocks over the pixels of an image whose hidden layer mixes neighbours, as in PVT v2."""
+    wide, body, weights = 8 * width, "x0 = Identity(x)", []
+    for n in range(2):
+        weights += [f"float[{width}] g{n}", f"float[{width}, {wide}] w{n}", f"float[{wide}] b{n}"]
+        weights += [f"float[{wide}, 1, 3, 3] d{n}", f"float[{wide}, {width}] v{n}"]
+        body += f"""
+        e{n} = LayerNormalization<axis=-1>(x{n}, g{n}) m{n} = MatMul(e{n}, w{n})
+        h{n} = Add(m{n}, b{n}) t{n} = Transpose<perm=[0, 2, 1]>(h{n}) i{n} = Reshape(t{n}, image)
+        c{n} = Conv<pads=[1, 1, 1, 1], group={wide}>(i{n}, d{n}) r{n} = Reshape(c{n}, rows)
+        s{n} = Transpose<perm=[0, 2, 1]>(r{n}) a{n} = Gelu(s{n}) o{n} = MatMul(a{n}, v{n})
+        x{n + 1} = Add(o{n}, x{n})"""
+    shape = f"float[b, {side * side}, {width}]"
+    return f"""{HEAD} ({shape} x) => ({shape} y) <{", ".join(weights)}> {{
+    image = Constant<value_ints=[0, {wide}, {side}, {side}]>()
+    rows = Constant<value_ints=[0, {wide}, {side * side}]>() {body} y = Abs(x2) }}"""
+
+
 IMAGES: tuple[Subject, ...] = (
+    *(
+        Subject("distinguish_dims", _mixed(side, width), _POINTS, name=f"{side}x{side} {width}")
+        for side, width in ((56, 32), (28, 64), (14, 160))
+    ),
     *(
         Subject("winograd", _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
         for channels, side in (*_SMALLEST, *_USUAL)

@@ -5,18 +5,18 @@ import pytest
 
 from modelkit import targets
 from modelkit.errors import BadInput, UsageError
-from modelkit.fusions import load_fusions
+from modelkit.optimize.choice import rewrites
 
 
 @pytest.mark.parametrize("name", targets.names())
-def test_every_row_is_a_fusion_that_exists(name: str) -> None:
-    known = {fusion.name for fusion in load_fusions()}
+def test_every_row_is_a_rewrite_that_exists(name: str) -> None:
+    known = {each.name for each in rewrites()}
     assert set(targets.load(name).ratios) <= known
 
 
-def test_every_fusion_has_a_row_on_the_cpu() -> None:
+def test_every_rewrite_has_a_row_on_the_cpu() -> None:
     """Those of level basic leave a kernel out and need none."""
-    judged = {fusion.name for fusion in load_fusions() if fusion.level != "basic"}
+    judged = {each.name for each in rewrites() if each.level != "basic"}
     assert set(targets.load("cpu").ratios) == judged
 
 
