@@ -40,6 +40,8 @@ def when(x: Capture, w: Capture, conv: Capture) -> str | None:
     into, out = x.shape[1], w.shape[0]
     if not isinstance(into, int) or not isinstance(out, int) or into % BLOCK or out % BLOCK:
         return f"its channels are not multiples of {BLOCK}"
+    if conv.attrs.get("group", 1) not in (1, out) and w.shape[2] == 1:
+        return "it is a matrix product for each group, which is as fast as it is"
     return None
 
 

@@ -20,6 +20,7 @@ _FEWEST = 48  # channels; the harmonic mean of those that come in and go out
 _LOWEST = 12  # rows
 _USED = 0.85  # of the rows that are computed: the last group of four may be cut
 _SMALLEST = 960  # channels times rows; below, the sums cost what the products save
+_SMALLEST_CUT = 1920  # the same where rows are cut off, in a copy out of the blocked layout
 _STEPS = ("strides", "dilations")
 
 
@@ -76,6 +77,10 @@ def _refuse_size(x: Capture, channels: float) -> str | None:
         return f"{height} rows are too few, or too far from a multiple of {ROWS}"
     if channels < _FEWEST or channels * height < _SMALLEST:
         return f"{channels:.0f} channels by {height} rows are too few: sums cost what is saved"
+    if height % ROWS and channels * height < _SMALLEST_CUT:
+        return (
+            f"{height} rows are no multiple of {ROWS}: cutting others off costs what is saved"
+        )
     return None
 
 

@@ -44,6 +44,10 @@ def test_groups_stay() -> None:
     [
         (text("Conv(x, w)", "float[32, 8, 3] w", "8"), "its channels are not multiples of 16"),
         (
+            text("Conv<group=2>(x, w)", "float[32, 16, 1] w", "32"),
+            "it is a matrix product for each group, which is as fast as it is",
+        ),
+        (
             text("Conv(x, v)", "float[1] w").replace("n] x)", "n] x, float[32, 16, 3] v)"),
             "its weight is not constant",
         ),

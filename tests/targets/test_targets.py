@@ -5,6 +5,7 @@ import pytest
 
 from modelkit import targets
 from modelkit.errors import BadInput, UsageError
+from modelkit.fusions import load_fusions
 from modelkit.optimize.choice import rewrites
 
 
