@@ -78,9 +78,7 @@ def _refuse_size(x: Capture, channels: float) -> str | None:
     if channels < _FEWEST or channels * height < _SMALLEST:
         return f"{channels:.0f} channels by {height} rows are too few: sums cost what is saved"
     if height % ROWS and channels * height < _SMALLEST_CUT:
-        return (
-            f"{height} rows are no multiple of {ROWS}: cutting others off costs what is saved"
-        )
+        return f"{height} rows are no multiple of {ROWS}: cutting others off costs what is saved"
     return None
 
 
