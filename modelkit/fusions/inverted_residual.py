@@ -3,7 +3,7 @@
 Why: such a block widens its feature map, filters each channel alone and narrows it again.  Where
 the wide map is larger than the caches each operator reads it from memory and writes it back; a part
 of its channels stays near from the first convolution to the last, and never all of it is held:
-1.0-1.1x at batch 1, 1.1-1.6x at batch 4, 0.6-0.8 of the memory.
+0.97-1.46x at batch 1, 1.1-1.6x at batch 4, 0.6-0.9 of the memory.
 Equal: up to float rounding; the last convolution adds its channels part by part.
 Source: Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018.
 """

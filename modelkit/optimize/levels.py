@@ -50,7 +50,7 @@ def optimize(
 def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optimized:
     """Rewrite ``model``, which is used up; ``watch`` sees it after each change."""
     target = load_target(choice.target)
-    before = distinguished(model)
+    is_told = choice.level == "all" and distinguished(model)
     restore_convolutions(model)
     newest, newest_ir = choice.limits()
     notes = _converted(model, choice, newest)
@@ -77,7 +77,7 @@ def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optim
         fused.model.ir_version = min(fused.model.ir_version, newest_ir)
     last = _last(fused.model, choice, target, watch)
     # What a file had before is no change of it.
-    changes = _summed((*first, *fused.changes, *(() if before else last)))
+    changes = _summed((*first, *fused.changes, *(() if is_told else last)))
     return Optimized(fused.model, changes, fused.near_misses, (*notes, *fused.notes))
 
 

@@ -66,7 +66,7 @@ class _Join:
         """Replace ``root``, the sum of all terms.
 
         Raises:
-            _Unlike: they are not parts of one; nothing is changed.
+            _Unlike: they are not parts of one; no node is changed.
         """
         made = self._last()
         for values, whole in list(self.joined.items()):
@@ -168,10 +168,12 @@ class _Join:
     def _alike(self, values: Sequence[ir.Value | None]) -> list[ir.Node]:
         """What makes ``values``: nodes of one operator with the same attributes."""
         nodes = [node for value in values if value and (node := value.producer()) is not None]
-        kinds = {(node.op_identifier(), _said(node), len(node.inputs)) for node in nodes}
-        if len(nodes) < len(self.terms) or (len(kinds) > 1 and not is_onnx(nodes[0], "Conv")):
-            raise _Unlike
-        if len({kind[:2] for kind in kinds}) > 1 or len(set(nodes)) < len(nodes):
+        kinds = {
+            # A convolution may have a bias where another has none.
+            (node.op_identifier(), _said(node), is_onnx(node, "Conv") or len(node.inputs))
+            for node in nodes
+        }
+        if len(kinds) != 1 or len(set(nodes)) < len(self.terms):
             raise _Unlike
         self.old += nodes
         return nodes

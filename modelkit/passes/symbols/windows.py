@@ -43,25 +43,23 @@ def _slid(node: ir.Node, sides: Sequence[Dim], kernel: Sequence[Any]) -> list[An
         elif mode in ("SAME_UPPER", "SAME_LOWER"):
             result.append(_strided(side, 1, stride))
         else:
-            padding = 0 if mode == "VALID" else pads[place] + pads[place + count]
-            lost = dilations[place] * (window - 1) + 1 - padding
-            before = 0 if mode == "VALID" else pads[place]
-            last = side + before if up and isinstance(side, int) else None
+            first, last = (0, 0) if mode == "VALID" else (pads[place], pads[place + count])
+            lost = dilations[place] * (window - 1) + 1 - first - last
             result.append(
-                _rounded_up(side, lost, stride, last) if up else _strided(side, lost, stride)
+                _rounded_up(side, lost, stride, first) if up else _strided(side, lost, stride)
             )
     return result
 
 
-def _rounded_up(side: Dim, lost: int, stride: int, last: int | None) -> int | None:
-    """ceil((side - lost) / stride) + 1, where no window would start at ``last`` or behind it.
+def _rounded_up(side: Dim, lost: int, stride: int, first: int) -> int | None:
+    """ceil((side - lost) / stride) + 1, where no window starts behind the image.
 
-    Runtimes differ on whether such a window counts.
+    ``first`` is the padding before it.  Runtimes differ on whether such a window counts.
     """
-    if not isinstance(side, int) or last is None or side < lost:
+    if not isinstance(side, int) or side < lost:
         return None
     steps = -((lost - side) // stride)
-    return steps + 1 if steps * stride < last else None
+    return steps + 1 if steps * stride < side + first else None
 
 
 def _strided(side: Dim, lost: int, stride: int) -> Dim | None:
