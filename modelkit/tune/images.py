@@ -6,6 +6,8 @@ _POINTS = tuple({"b": b} for b in (1, 4))
 _SMALLEST = ((48, 20), (64, 16), (96, 12))
 """Channels and sides at which the sums cost nearly what the products save."""
 _USUAL = ((64, 56), (128, 28), (256, 14), (256, 28), (512, 14))
+_FIRST = ((96, 3, 2, 32), (224, 3, 2, 32), (224, 7, 2, 64), (224, 4, 4, 96), (224, 3, 1, 64))
+"""Sides of an image, and of kernels, strides and filters of the convolution that reads it."""
 _WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
 """Channels before and after widening, and sides."""
 
@@ -68,7 +70,24 @@ def _mixed(side: int, width: int) -> str:
     rows = Constant<value_ints=[0, {wide}, {side * side}]>() {body} y = Abs(x2) }}"""
 
 
+def _photo(side: int, kernel: int, stride: int, filters: int) -> str:
+    """The first convolution of a network from TensorFlow."""
+    return f"""{HEAD} (float[b, {side}, {side}, 3] x) => (float[b, {filters}, n, n] y)
+    <float[{filters}, 3, {kernel}, {kernel}] w, float[{filters}] c> {{
+    t = Transpose<perm=[0, 3, 1, 2]>(x) y0 = Conv<strides=[{stride}, {stride}]>(t, w, c)
+    y1 = Relu(y0) y = MaxPool<kernel_shape=[3, 3], strides=[2, 2]>(y1) }}"""
+
+
 IMAGES: tuple[Subject, ...] = (
+    *(
+        Subject(
+            "channels_last_conv",
+            _photo(side, kernel, stride, filters),
+            _POINTS,
+            name=f"{side}x{side} {kernel}x{kernel} by {stride}",
+        )
+        for side, kernel, stride, filters in _FIRST
+    ),
     *(
         Subject("distinguish_dims", _mixed(side, width), _POINTS, name=f"{side}x{side} {width}")
         for side, width in ((56, 32), (28, 64), (14, 160))

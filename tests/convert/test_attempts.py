@@ -63,6 +63,30 @@ def test_the_first_right_result_is_written_and_every_attempt_told(tmp_path: Path
     assert history(written)[-1]["decisions"][2] == "c: verified"
 
 
+def test_paddings_that_the_runtime_would_misread_are_kept_and_told(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 1, 7, 7] x) => (float[n, 1, 3, 3] y)
+    <int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}> {
+    e = Exp(x) m = Neg(e) q = Pad(m, p) y = MaxPool<kernel_shape=[3, 3], strides=[3, 3]>(q) }"""
+
+    def outer(feeds: Feeds) -> Feeds:
+        padded = np.pad(-np.exp(feeds["x"]), ((0, 0), (0, 0), (1, 1), (1, 1)))
+        return {"y": padded.reshape(-1, 1, 3, 3, 3, 3).max((3, 5))}
+
+    source = Source(
+        "PyTorch",
+        outer,
+        (InputSpec("x", "float32", ("n", 1, 7, 7)),),
+        (Route("a", lambda: ir.from_proto(parsed(text))),),
+    )
+    delivery, _, _, notes = first_right(
+        source, "net.pt", tmp_path / "m.onnx", Terms(measure=False),
+        recipe={}, digest="d", options=Options(),
+    )  # fmt: skip
+    assert delivery.verification.passed
+    assert len(notes) == 1
+    assert notes[0].startswith("1 paddings before poolings are by the smallest number above zero")
+
+
 def test_a_wrong_result_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed) as caught:
         attempt(tmp_path, Route("a", wrong))

@@ -176,3 +176,18 @@ def test_the_original_is_delivered_when_every_level_is_slower(
     assert report.operators_after == report.operators_before
     assert report.changes == ()
     assert Path(report.written).is_file()
+
+
+def test_what_the_runtime_spoils_is_healed_whatever_it_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
+    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: slower)
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 2, 8, 8] x) => (float[n, 2, a, b] y)
+    <int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}> {
+    e = Exp(x) m = Neg(e) q = Pad(m, p) y = MaxPool<kernel_shape=[3, 3]>(q) }"""
+    report = optimize_file(str(save(model_of(text), tmp_path / "m.onnx")))
+    assert report.level == "basic"
+    assert [change.name for change in report.changes if change.count] == ["pad_before_pool"]
+    assert report.verification.passed
+    assert "spoil the model as it was" in report.speed.reason

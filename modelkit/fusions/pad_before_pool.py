@@ -1,0 +1,69 @@
+"""Write the zero padding before a pooling as the smallest number above zero.
+
+Why: ONNX Runtime up to 1.31 gives a padding by zeros to the pooling behind it, where the padding of
+a maximum counts as minus infinity: windows at the border that hold negative numbers only give those
+instead of zero.  Behind ceil_mode even the shape changes, and with paddings as wide as the kernel
+the model does not open.  It does not look for other numbers.
+Equal: up to that number, 1.2e-38 in float32.
+"""
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.rewrite import Capture, Expr, op
+
+LEVEL = "basic"
+OPSET = 11
+ORDER = 40  # what merges a padding into something else goes first
+
+_TINY = {
+    ir.DataType.FLOAT: np.array(np.finfo(np.float32).tiny, np.float32),
+    ir.DataType.DOUBLE: np.array(np.finfo(np.float64).tiny),
+    ir.DataType.FLOAT16: np.array(np.finfo(np.float16).smallest_subnormal, np.float16),
+}
+_NOT_NEGATIVE = ("Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt")
+
+
+def largest(x: Expr, p: Expr, v: Expr) -> Expr:
+    return op.MaxPool(op.Pad(x, p, v).named("pad")).named("pool")
+
+
+def largest_of_zero(x: Expr, p: Expr) -> Expr:
+    return op.MaxPool(op.Pad(x, p).named("pad")).named("pool")
+
+
+def mean(x: Expr, p: Expr, v: Expr) -> Expr:
+    return op.AveragePool(op.Pad(x, p, v).named("pad")).named("pool")
+
+
+def mean_of_zero(x: Expr, p: Expr) -> Expr:
+    return op.AveragePool(op.Pad(x, p).named("pad")).named("pool")
+
+
+before = (largest, largest_of_zero, mean, mean_of_zero)
+
+
+def when(x: Capture, p: Capture, v: Capture, pad: Capture, pool: Capture) -> str | None:
+    if x.dtype not in _TINY or pad.attrs.get("mode", "constant") != "constant" or p.const is None:
+        return ""
+    if v.value is not None and (v.const is None or v.const.any()):
+        return ""
+    if any(item < 0 for item in p.const.reshape(-1)):
+        return ""
+    widest = max(p.const.reshape(-1), default=0) + max(pool.attrs.get("pads", ()), default=0)
+    is_wide = widest >= min(pool.attrs.get("kernel_shape", ()), default=0)
+    if pool.attrs.get("ceil_mode", 0) or is_wide:
+        return None
+    assert pool.node is not None
+    is_harmless = pool.node.op_type == "AveragePool" or _is_never_negative(x)
+    return "" if is_harmless else None
+
+
+def _is_never_negative(x: Capture) -> bool:
+    return x.node is not None and x.node.op_type in _NOT_NEGATIVE
+
+
+def after(x: Capture, p: Capture, pad: Capture, pool: Capture) -> Expr:
+    assert x.dtype is not None and pool.node is not None
+    padded = op.Pad(x, p, _TINY[x.dtype], **pad.attrs)
+    return Expr(pool.node.op_type, (padded,), pool.attrs)
