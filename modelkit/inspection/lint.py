@@ -7,11 +7,14 @@ from importlib import metadata
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.fusions import pad_before_pool
 from modelkit.inspection.schemas import kernel_findings, schema_findings
 from modelkit.inspection.weights import Named, initializers, size
-from modelkit.model import Model, nodes
+from modelkit.model import Model, clone, nodes
 from modelkit.model.facts import RUNTIMES
+from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.reports import FileFacts
+from modelkit.rewrite import apply, read_fusion
 from modelkit.safe import safe
 
 _SMALL = 1 << 16  # constants up to this many bytes are read for the lint
@@ -32,9 +35,23 @@ def lint_findings(model: Model, file: FileFacts, tensors: Sequence[Named]) -> It
     own = {identifier[0] for identifier in model.functions}
     yield from schema_findings(model)
     yield from kernel_findings(model)
+    yield from _misread(model)
     foreign = sorted({node.domain for node in nodes(model)} - {*_STANDARD, *own})
     if foreign:
         yield f"needs a runtime with operators of {', '.join(safe(name, 60) for name in foreign)}"
+
+
+def _misread(model: Model) -> Iterator[str]:
+    """Paddings that ONNX Runtime takes for something else; see the fusion."""
+    kinds = {node.op_type for node in nodes(model)}
+    if "Pad" not in kinds or not kinds & {"AveragePool", "MaxPool"}:
+        return
+    copy = clone(model)
+    infer_symbols(copy)
+    applied = apply([read_fusion(pad_before_pool)], copy, allow=lambda fusion: None)
+    for change in applied.changes:
+        what = "1 padding by zero stands" if change.count == 1 else f"{change.count} paddings stand"
+        yield f"{what} before a pooling, where ONNX Runtime gets wrong numbers; optimize mends it"
 
 
 def _too_new(file: FileFacts) -> Iterator[str]:

@@ -16,3 +16,20 @@ def test_each_kind_of_finding_comes_once(tmp_path: Path) -> None:
         "3 nodes have no name",
         "Magic is no operator of opset 20",
     ]
+
+
+def test_paddings_that_the_runtime_misreads_are_found(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[1, 2, 8, 8] x) => (float[1, 2, a, b] y)
+    <int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}> {
+    m = Neg(x) q = Pad(m, p) y = MaxPool<kernel_shape=[3, 3]>(q) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    model = load(path)
+    found = list(lint_findings(model, facts(model, path), tensors(model)))
+    assert found[-1].startswith("1 padding by zero stands before a pooling")
+    assert "Pad" in [node.op_type for node in model.graph]
+    right = model_file(tmp_path / "r.onnx", text.replace("Neg", "Relu"))
+    assert not [
+        line
+        for line in lint_findings(load(right), facts(load(right), right), [])
+        if "padding" in line
+    ]
