@@ -17,6 +17,7 @@ from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.merge_concats import merge_concats
+from modelkit.passes.read_uniform import read_uniform
 from modelkit.passes.read_whole import read_whole
 from modelkit.passes.remove_dead_branches import remove_dead_branches
 from modelkit.passes.remove_default_inputs import remove_default_inputs
@@ -53,6 +54,7 @@ BASIC: tuple[Pass, ...] = (
     restore_batch_axes,
     settle_reshapes,
     read_whole,
+    read_uniform,
     merge_chains,
     merge_concats,
     remove_identity,

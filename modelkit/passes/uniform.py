@@ -11,8 +11,8 @@ DEPTH = 8
 
 _SEEN = "modelkit.uniform"
 
-MOVES = ("Expand", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose",
-         "Unsqueeze")  # fmt: skip
+MOVES = ("Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape",
+         "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze")  # fmt: skip
 COMPARISONS = {
     "And": np.logical_and, "Equal": np.equal, "Greater": np.greater,
     "GreaterOrEqual": np.greater_equal, "Less": np.less, "LessOrEqual": np.less_equal,
@@ -74,8 +74,25 @@ def _computed(node: ir.Node, depth: int) -> float | None:
         return inner if inner in (0.0, 1.0) else None
     if node.op_type in COMPARISONS and is_onnx(node, node.op_type):
         a, b = (uniform(part, depth) for part in node.inputs)
+        if a is None and b is not None and node.op_type in ("Greater", "GreaterOrEqual"):
+            least = _least(node.inputs[0], depth)
+            a = least if least is not None and COMPARISONS[node.op_type](least, b) else None
         return None if a is None or b is None else float(COMPARISONS[node.op_type](a, b))
     return None
+
+
+def _least(value: ir.Value | None, depth: int) -> float | None:
+    """A number that no element of ``value`` is below: positions count up from their start."""
+    node = None if value is None else value.producer()
+    while node is not None and depth > 0 and is_onnx(node, *MOVES):
+        source, depth = node.inputs[0], depth - 1
+        node = None if source is None else source.producer()
+    if node is None or not is_onnx(node, "Range"):
+        return None
+    start, step = (const_of(node.inputs[place]) for place in (0, 2))
+    if start is None or step is None or start.size != 1 or not step.item() > 0:
+        return None
+    return float(start.item())
 
 
 def _only(array: np.ndarray | None) -> float | None:

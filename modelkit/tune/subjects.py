@@ -57,6 +57,14 @@ _CACHED = f"""{HEAD} (float[b, 12, s, 64] q, float[b, 12, s, 64] k, float[b, 12,
     => (float[b, 12, s, 64] y, float[b, 12, t, 64] kk, float[b, 12, t, 64] vv) {{
     kk = Concat<axis=2>(pk, k) vv = Concat<axis=2>(pv, v) y = Attention(q, kk, vv) }}"""
 
+_MASKED = f"""{HEAD} (float[b, s, 384] q, float[b, s, 384] k, float[b, s, 384] v,
+    bool[b, 1, 1, s] seen) => (float[b, s, 384] y) {{
+    zero = Constant<value_float=0.0>() low = Constant<value_float=-3.4028234e38>()
+    bound = Constant<value_float=-1e9>() one = Constant<value_ints=[1]>()
+    n = Shape<start=1, end=2>(q) t = Concat<axis=0>(one, one, n, one) e = Expand(seen, t)
+    w = Where(e, zero, low) m = Max(w, bound)
+    y = Attention<q_num_heads=12, kv_num_heads=12>(q, k, v, m) }}"""
+
 _GROUPED = f"""{HEAD} (float[b, 12, s, 64] q, float[b, 4, s, 64] k, float[b, 4, s, 64] v)
     => (float[b, 12, s, 64] y) {{
     two = Constant<value_ints=[2]>() wide = Constant<value_ints=[1, 1, 3, 1, 1]>()
@@ -164,6 +172,7 @@ STANDARD: tuple[Subject, ...] = (
     Subject("attention_past", _CACHED, CACHES),
     Subject("bias_gelu", _rows("a = Add(x, w) y = Gelu(a)", "float[1536] w", 1536, 1536)),
     Subject("conv_split", _SPLIT, IMAGES),
+    Subject("expand_later", _MASKED),
     Subject("gelu_erf", _rows(_ERF, width=1536, out=1536)),
     Subject("gelu_tanh", _rows(_TANH, width=1536, out=1536)),
     Subject(

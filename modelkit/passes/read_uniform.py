@@ -1,0 +1,160 @@
+"""Take what is the same wherever it is read from one place."""
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.model import Model, const_of
+from modelkit.model.walk import graphs
+from modelkit.passes.changes import Changes
+from modelkit.passes.surgery import (
+    attribute,
+    bypass,
+    constant,
+    ints,
+    is_onnx,
+    keep_type,
+    replace,
+    same_shape,
+)
+from modelkit.passes.uniform import uniform
+
+_LARGEST = 1 << 22  # elements of a constant that is computed anew
+
+
+def read_uniform(model: Model) -> Changes:
+    """Add one row of a table where all indices are one number, to another table if there is one;
+    look up constants before a Slice chooses among them; expand what And with true only repeats.
+
+    Exporters give every token the type 0, number positions by slices of a constant, and hide
+    nothing by masks of positions; all of these grow with the sequence.  Equal up to rounding.
+    """
+    count = 0
+    for graph in list(graphs(model)):
+        for node in list(graph):
+            if is_onnx(node, "Gather"):
+                count += _add_row(model, graph, node) or _look_up(model, graph, node)
+            elif is_onnx(node, "And"):
+                count += _repeat(graph, node)
+    return Changes(count)
+
+
+def _add_row(model: Model, graph: ir.Graph, node: ir.Node) -> int:
+    """Give those who add the rows of ``node`` to as many others the one row instead."""
+    table, chosen = node.inputs[0], uniform(node.inputs[1])
+    if table is None or chosen is None or attribute(node, "axis", 0) or table.shape is None:
+        return 0
+    shape = table.shape
+    if len(shape) != 2 or not isinstance(shape[0], int) or not -shape[0] <= chosen < shape[0]:
+        return 0
+    adders = [
+        (user, place)
+        for user, place in node.outputs[0].uses()
+        if is_onnx(user, "Add") and _keeps_shape(user, place)
+    ]
+    if not adders:
+        return 0
+    array = const_of(table)
+    if array is None:
+        return 0
+    row = constant(model, graph, f"{table.name}_row", np.ascontiguousarray(array[int(chosen)]))
+    if row is None:
+        return 0
+    for user, place in adders:
+        if not _fold(model, graph, user, place, array[int(chosen)]):
+            user.replace_input_with(place, row)
+    return len(adders)
+
+
+def _fold(model: Model, graph: ir.Graph, adder: ir.Node, place: int, row: np.ndarray) -> bool:
+    """Add ``row`` to the table that a further addition reads, so that ``adder`` can go."""
+    made, other = adder.outputs[0], adder.inputs[1 - place]
+    readers = [user for user, _ in made.uses()]
+    if (
+        other is None
+        or len(readers) != 1
+        or made.is_graph_output()
+        or not is_onnx(readers[0], "Add")
+    ):
+        return False
+    for value in readers[0].inputs:
+        found = None if value is None or value is made else value.producer()
+        if found is None or not is_onnx(found, "Gather") or attribute(found, "axis", 0):
+            continue
+        table = found.inputs[0]
+        small = table is not None and table.const_value is not None and _is_small(table)
+        if not small or table is None or len(found.outputs[0].uses()) != 1:
+            continue
+        array = const_of(table)
+        if array is None or array.shape[1:] != row.shape or array.dtype != row.dtype:
+            continue
+        total = constant(model, graph, f"{table.name}_total", array + row)
+        if total is None or found.outputs[0].is_graph_output():
+            return False
+        found.replace_input_with(0, total)
+        return bypass(adder, other)
+    return False
+
+
+def _look_up(model: Model, graph: ir.Graph, node: ir.Node) -> int:
+    """Gather from a table by a slice of constant indices: a slice of what they choose."""
+    table, chosen = node.inputs
+    cut = None if chosen is None else chosen.producer()
+    if (
+        cut is None
+        or not is_onnx(cut, "Slice")
+        or attribute(node, "axis", 0)
+        or len(cut.inputs) < 4
+    ):
+        return 0
+    places, axes = const_of(cut.inputs[0]), ints(cut, 3)
+    if table is None or table.shape is None or places is None or axes is None:
+        return 0
+    width = prod(dim for dim in table.shape[1:] if isinstance(dim, int))
+    if not _is_small(table) or places.size * width > _LARGEST:
+        return 0
+    array = const_of(table)
+    if array is None or not places.size or places.min() < -len(array) or places.max() >= len(array):
+        return 0
+    positive = [axis % places.ndim for axis in axes]
+    held = constant(model, graph, f"{table.name}_chosen", array[places])
+    along = constant(model, graph, f"{table.name}_axes", np.array(positive, np.int64))
+    if held is None or along is None:
+        return 0
+    sliced = ir.node("Slice", [held, *cut.inputs[1:3], along, *cut.inputs[4:]])
+    sliced.outputs[0].name = f"{node.outputs[0].name}_slice"
+    graph.insert_before(node, sliced)
+    keep_type(node.outputs[0], sliced.outputs[0])
+    return int(replace(node.outputs[0], sliced.outputs[0]))
+
+
+def _is_small(table: ir.Value) -> bool:
+    tensor = table.const_value
+    return tensor is not None and tensor.size <= _LARGEST and len(table.uses()) == 1
+
+
+def _keeps_shape(adder: ir.Node, place: int) -> bool:
+    other = adder.inputs[1 - place]
+    return other is not None and same_shape(other, adder.outputs[0])
+
+
+def _repeat(graph: ir.Graph, node: ir.Node) -> int:
+    """Turn And into Expand where one side is true everywhere and only adds axes or lengths."""
+    for place in (0, 1):
+        other, true = node.inputs[place], node.inputs[1 - place]
+        if (
+            other is None
+            or true is None
+            or uniform(true) != 1
+            or same_shape(other, node.outputs[0])
+        ):
+            continue
+        shape = ir.node("Shape", [true])
+        grown = ir.node("Expand", [other, shape.outputs[0]])
+        shape.outputs[0].name = f"{node.outputs[0].name}_shape"
+        grown.outputs[0].name = f"{node.outputs[0].name}_grown"
+        graph.insert_before(node, [shape, grown])
+        keep_type(node.outputs[0], grown.outputs[0])
+        return int(replace(node.outputs[0], grown.outputs[0]))
+    return 0
