@@ -1,12 +1,17 @@
 """Take a tensor itself where a GatherND reads, or a ScatterND writes, all places in order."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, const_of, fresh_name
 from modelkit.model.walk import nested
 from modelkit.passes.changes import Changes
+from modelkit.passes.infer_symbols import content_of
 from modelkit.passes.surgery import attribute, bypass, ints, is_onnx, rank, same_dims
+from modelkit.passes.symbols.contents import product
+from modelkit.passes.symbols.dims import Dim, parse
 
 _SPREAD = ("Unsqueeze", "Expand", "Reshape")
 _OLDEST = 13  # Unsqueeze takes its axes as an input
@@ -27,6 +32,8 @@ def read_whole(model: Model) -> Changes:
             for node in graph:
                 if is_onnx(node, "GatherND") and not attribute(node, "batch_dims", 0):
                     count += _read(graph, node)
+                elif is_onnx(node, "Gather"):
+                    count += _read_flat(graph, node)
                 elif is_onnx(node, "ScatterND") and attribute(node, "reduction", "none") == "none":
                     count += _written(node)
     return Changes(count)
@@ -38,8 +45,86 @@ def _read(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     assert indices.shape is not None
     indexed = list(indices.shape)[:-1]
-    added = [axis for axis in range(len(indexed)) if axis not in places]
-    if places != sorted(set(places)) or any(indexed[axis] != 1 for axis in added):
+    shape = [*indexed, *list(data.shape)[len(places) :]]
+    return _unsqueezed(graph, node, data, shape, [*places, *range(len(indexed), len(shape))])
+
+
+def _read_flat(graph: ir.Graph, node: ir.Node) -> bool:
+    """A Gather of all rows of what was flattened, in order."""
+    flat, indices = node.inputs[:2]
+    maker = None if flat is None else flat.producer()
+    if flat is None or indices is None or maker is None or attribute(node, "axis", 0):
+        return False
+    source = maker.inputs[0]
+    if not is_onnx(maker, "Flatten", "Reshape") or source is None or source.shape is None:
+        return False
+    terms = _linear(indices)
+    if not terms or flat.shape is None or indices.shape is None:
+        return False
+    terms.sort(key=lambda term: term[1])
+    counted, rest = list(source.shape)[: len(terms)], list(source.shape)[len(terms) :]
+    left = list(flat.shape)[1:]
+    if len(counted) < len(terms) or not (same_dims(left, rest) or same_dims(left, [*rest, 1])):
+        return False
+    dims = [_dim(dim) for dim in counted]
+    for place, (length, _, stride) in enumerate(terms):
+        if not same_dims([length], [counted[place]]) or product(tuple(dims[place + 1 :])) != stride:
+            return False
+    shape = [*list(indices.shape), *left]
+    behind = range(len(indices.shape), len(indices.shape) + len(rest))
+    return _unsqueezed(graph, node, source, shape, [*(axis for _, axis, _ in terms), *behind])
+
+
+def _linear(value: ir.Value | None) -> list[tuple[int | ir.SymbolicDim, int, Dim]] | None:
+    """Ranges that ``value`` is the sum of: their lengths, their axes in it, and their strides."""
+    node = None if value is None else value.producer()
+    if value is None or node is None:
+        return None
+    if is_onnx(node, "Add"):
+        parts = [_linear(part) for part in node.inputs]
+        widths = [rank(part) for part in node.inputs]
+        if any(part is None for part in parts) or {*widths} != {rank(value)}:
+            return None
+        return [term for part in parts for term in part or ()]
+    if is_onnx(node, "Mul"):
+        for place in (0, 1):
+            counted, stride = _counted(node.inputs[place]), _number(node.inputs[1 - place])
+            if (
+                counted is not None
+                and stride is not None
+                and rank(node.inputs[place]) == rank(value)
+            ):
+                return [(*counted, stride)]
+        return None
+    counted = _counted(value)
+    return None if counted is None else [(*counted, 1)]
+
+
+def _number(value: ir.Value | None) -> Dim | None:
+    """The only element of ``value``, where known."""
+    array = const_of(value)
+    if array is not None:
+        return int(array.item()) if array.size == 1 and array.dtype.kind == "i" else None
+    content = None if value is None else content_of(value)
+    return content.items[0] if content is not None and len(content.items) == 1 else None
+
+
+def _dim(dim: int | ir.SymbolicDim) -> Dim | None:
+    if isinstance(dim, int):
+        return dim
+    return parse(dim.value) if dim.value else None
+
+
+def _unsqueezed(
+    graph: ir.Graph,
+    node: ir.Node,
+    data: ir.Value,
+    shape: Sequence[int | ir.SymbolicDim],
+    places: Sequence[int],
+) -> bool:
+    """Put ``data``, its axes at ``places`` of ``shape``, in place of what ``node`` makes."""
+    added = [axis for axis in range(len(shape)) if axis not in places]
+    if list(places) != sorted(set(places)) or any(shape[axis] != 1 for axis in added):
         return False
     if added:
         axes = add_constant(graph, f"{node.outputs[0].name}_axes", np.array(added, np.int64))
@@ -49,7 +134,7 @@ def _read(graph: ir.Graph, node: ir.Node) -> bool:
     value = made.outputs[0]
     value.name = fresh_name(graph, f"{node.outputs[0].name}_whole")
     value.type = node.outputs[0].type or data.type
-    value.shape = ir.Shape([*indexed, *list(data.shape)[len(places) :]])
+    value.shape = ir.Shape(shape)
     graph.insert_before(node, made)
     return bypass(node, value)
 

@@ -117,3 +117,30 @@ def test_what_is_written_everywhere_is_the_result(
 )
 def test_what_is_written_elsewhere_stays(before: Model) -> None:
     assert read(before)[1] == 0
+
+
+def test_a_gather_from_the_flattened_mask_is_the_mask() -> None:
+    """What the older exporter writes for ``mask[batch, token]``."""
+    for flat in ("f = Flatten<axis=2>(m)", "f = Reshape(m, minus)", "f = Reshape(m, column)"):
+        before = model(f"{LINEAR} {flat} y = Gather(f, i)")
+        after, count = read(before)
+        assert count == 1
+        assert ops(after) == {"Unsqueeze": 1}
+        check(after, feeds(2, 5), feeds(1, 1), feeds(4, 1), before=before)
+
+
+LINEAR = """minus = Constant<value_ints=[-1]>() column = Constant<value_ints=[-1, 1]>()
+    part = Mul(ub, ns) i = Add(us, part)"""
+
+
+@pytest.mark.parametrize(
+    ("end", "start"),
+    [
+        ("f = Reshape(m, minus) y = Gather(f, i)", "one"),
+        ("f = Reshape(m, minus) j = Add(i, i) y = Gather(f, j)", "zero"),
+        ("f = Reshape(m, minus) p = Mul(us, nb) j = Add(ub, p) y = Gather(f, j)", "zero"),
+        ("t = Transpose(m) f = Reshape(t, minus) y = Gather(f, i)", "zero"),
+    ],
+)
+def test_a_gather_of_other_places_stays(end: str, start: str) -> None:
+    assert read(model(f"{LINEAR} {end}", start))[1] == 0

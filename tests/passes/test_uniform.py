@@ -7,6 +7,9 @@ HEAD = """<ir_version: 8, opset_import: ["": 17]>
 g (float[n, 4] x, bool[n, 4] m) => (float[n, 4] y)
 <float one = {1}, float[3] twos = {2, 2, 2}, float[2] mixed = {1, 2}, bool yes = {1}> """
 
+COUNTED = """a = Constant<value_int=3>() c = Constant<value_int=1>() n = Neg(c) b = Size(x)
+    r = Range(a, b, c) at = Constant<value_ints=[0]>() u = Unsqueeze(r, at)"""
+
 
 @pytest.mark.parametrize(
     ("body", "expected"),
@@ -22,6 +25,12 @@ g (float[n, 4] x, bool[n, 4] m) => (float[n, 4] y)
         ("s = Shape(x) e = Expand(one, s) v = Cast<to = 9>(e)", 1.0),
         ("c = Cast<to = 7>(twos) v = Identity(c)", None),
         ("v = And(m, yes)", None),
+        ("i = Constant<value_ints=[2, 0]>() v = Gather(twos, i)", 2.0),
+        (f"{COUNTED} f = Constant<value_int=3>() v = GreaterOrEqual(u, f)", 1.0),
+        (f"{COUNTED} f = Constant<value_int=3>() v = Greater(u, f)", None),
+        (f"{COUNTED} f = Constant<value_int=2>() v = Greater(u, f)", 1.0),
+        (f"{COUNTED} f = Constant<value_int=0>() v = Less(u, f)", None),
+        (f"{COUNTED.replace('(a, b, c)', '(a, c, n)')} v = GreaterOrEqual(u, a)", None),
     ],
 )
 def test_what_every_element_is(body: str, expected: float | None) -> None:
