@@ -1,7 +1,5 @@
 """Take what is the same wherever it is read from one place."""
 
-from math import prod
-
 import numpy as np
 import onnx_ir as ir
 
@@ -12,7 +10,6 @@ from modelkit.passes.surgery import (
     attribute,
     bypass,
     constant,
-    ints,
     is_onnx,
     keep_type,
     replace,
@@ -25,16 +22,16 @@ _LARGEST = 1 << 22  # elements of a constant that is computed anew
 
 def read_uniform(model: Model) -> Changes:
     """Add one row of a table where all indices are one number, to another table if there is one;
-    look up constants before a Slice chooses among them; expand what And with true only repeats.
+    expand what And with true only repeats.
 
-    Exporters give every token the type 0, number positions by slices of a constant, and hide
-    nothing by masks of positions; all of these grow with the sequence.  Equal up to rounding.
+    Exporters give every token the type 0 and hide nothing by masks of positions; both grow with the
+    sequence.  Equal up to rounding.
     """
     count = 0
     for graph in list(graphs(model)):
         for node in list(graph):
             if is_onnx(node, "Gather"):
-                count += _add_row(model, graph, node) or _look_up(model, graph, node)
+                count += _add_row(model, graph, node)
             elif is_onnx(node, "And"):
                 count += _repeat(graph, node)
     return Changes(count)
@@ -95,38 +92,6 @@ def _fold(model: Model, graph: ir.Graph, adder: ir.Node, place: int, row: np.nda
         found.replace_input_with(0, total)
         return bypass(adder, other)
     return False
-
-
-def _look_up(model: Model, graph: ir.Graph, node: ir.Node) -> int:
-    """Gather from a table by a slice of constant indices: a slice of what they choose."""
-    table, chosen = node.inputs
-    cut = None if chosen is None else chosen.producer()
-    if (
-        cut is None
-        or not is_onnx(cut, "Slice")
-        or attribute(node, "axis", 0)
-        or len(cut.inputs) < 4
-    ):
-        return 0
-    places, axes = const_of(cut.inputs[0]), ints(cut, 3)
-    if table is None or table.shape is None or places is None or axes is None:
-        return 0
-    width = prod(dim for dim in table.shape[1:] if isinstance(dim, int))
-    if not _is_small(table) or places.size * width > _LARGEST:
-        return 0
-    array = const_of(table)
-    if array is None or not places.size or places.min() < -len(array) or places.max() >= len(array):
-        return 0
-    positive = [axis % places.ndim for axis in axes]
-    held = constant(model, graph, f"{table.name}_chosen", array[places])
-    along = constant(model, graph, f"{table.name}_axes", np.array(positive, np.int64))
-    if held is None or along is None:
-        return 0
-    sliced = ir.node("Slice", [held, *cut.inputs[1:3], along, *cut.inputs[4:]])
-    sliced.outputs[0].name = f"{node.outputs[0].name}_slice"
-    graph.insert_before(node, sliced)
-    keep_type(node.outputs[0], sliced.outputs[0])
-    return int(replace(node.outputs[0], sliced.outputs[0]))
 
 
 def _is_small(table: ir.Value) -> bool:

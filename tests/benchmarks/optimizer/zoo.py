@@ -27,13 +27,16 @@ from tests.benchmarks.optimizer.recipes import Input, Recipe
 
 _EXPORT_SECONDS = 900
 _KERAS_FILE = Path(__file__).with_name("keras_cnn.py")
-_KERAS = Recipe(
-    "keras_cnn",
-    None,
-    (Input("pixels", ("batch", 96, 96, 3)),),
-    ("scores",),
-    ({"batch": 1}, {"batch": 3}),
-    exporters=("tf2onnx",),
+_KERAS = tuple(
+    Recipe(
+        name,
+        None,
+        (Input("pixels", ("batch", side, side, 3)),),
+        ("scores",),
+        ({"batch": 1}, {"batch": 3}),
+        exporters=("tf2onnx",),
+    )
+    for name, side in (("keras_cnn", 96), ("keras_mobilenet", 224), ("keras_resnet", 224))
 )
 
 
@@ -63,7 +66,7 @@ def recipes_of(full: bool) -> tuple[Recipe, ...]:
         *activations.RECIPES,
         *audio.RECIPES,
         *decoders.recipes(full),
-        _KERAS,
+        *_KERAS,
     )
 
 
@@ -110,7 +113,7 @@ def _export(recipe: Recipe, exporter: str, folder: Path, build: Path, *, full: b
             python = python_of("tensorflow", build / "environments")
         except PeerMissing as missing:
             return str(missing)
-        command = [str(python), str(_KERAS_FILE), str(folder / "model.onnx")]
+        command = [str(python), str(_KERAS_FILE), recipe.name, str(folder / "model.onnx")]
     else:
         command = [sys.executable, "-m", export.__name__, recipe.name, exporter, str(folder)]
         command = [*command, "--full"] if full else command
