@@ -42,15 +42,13 @@ def when(x: Capture, w: Capture, conv: Capture) -> str | None:
         return "its kernel leaves out pixels of a row"
     if conv.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return "what it pads depends on the width"
-    sides = (None,) if x.shape is None else x.shape[1:]
-    return None if all(isinstance(side, int) for side in sides) else "the image's size is not fixed"
+    return None
 
 
 def after(x: Capture, w: Capture, b: Capture, conv: Capture) -> Expr:
-    assert x.shape is not None and w.const is not None
+    assert w.const is not None
     filters, channels, high, wide = w.const.shape
-    height, width = (side for side in x.shape[1:3] if isinstance(side, int))
-    rows = op.Reshape(x, np.array([0, 1, height, width * channels], np.int64))
+    rows = op.Reshape(x, _size(x, channels))
     kernel = np.moveaxis(w.const, 1, 3).reshape(filters, 1, high, wide * channels)
     said = dict(conv.attrs)
     down, right = said.get("strides", (1, 1))
@@ -59,3 +57,13 @@ def after(x: Capture, w: Capture, b: Capture, conv: Capture) -> Expr:
         top, left, bottom, end = said["pads"]
         said["pads"] = [top, left * channels, bottom, end * channels]
     return op.Conv(rows, kernel, b, **said)
+
+
+def _size(x: Capture, channels: int) -> Expr | np.ndarray:
+    """The rows of ``x`` [N, H, W, C] as [N, 1, H, W * C]; no -1, which an empty batch forbids."""
+    fixed = [side for side in (x.shape or ())[1:3] if isinstance(side, int)]
+    if len(fixed) == 2:
+        return np.array([0, 1, fixed[0], fixed[1] * channels], np.int64)
+    moved = op.Gather(op.Shape(x), np.array(_FRONT), axis=0)
+    times, more = np.array([1, 0, 1, channels]), np.array([0, 1, 0, 0])
+    return moved * times.astype(np.int64) + more.astype(np.int64)
