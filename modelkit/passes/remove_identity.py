@@ -13,8 +13,8 @@ from modelkit.passes.uniform import uniform
 
 def remove_identity(model: Model) -> Changes:
     """Remove Identity, Dropout at inference, and Cast, Reshape, Transpose, Slice, Pad, Expand,
-    Tile, Flatten, Squeeze, Unsqueeze, Concat, Sum, Max, Min, Mean, Where, And, Or and neutral
-    arithmetic that change nothing.
+    Tile, Flatten, Squeeze, Unsqueeze, Concat, Sum, Max, MaxPool, Min, Mean, Where, And, Or and
+    neutral arithmetic that change nothing.
 
     Whether a shape changes is judged by what ``infer_symbols`` wrote.  Outputs keep their names; a
     node between an input and an output stays.  Adding 0 turns -0.0 into 0.0, otherwise exact.
@@ -87,6 +87,13 @@ def _pad(node: ir.Node) -> ir.Value | None:
     return node.inputs[0] if pads is not None and not any(pads) else None
 
 
+def _one_pixel(node: ir.Node) -> ir.Value | None:
+    """A MaxPool that looks at, and steps over, one place at a time."""
+    listed = any(value.uses() or value.is_graph_output() for value in node.outputs[1:])
+    sizes = {*attribute(node, "kernel_shape", ()), *attribute(node, "strides", ())}
+    return None if listed or sizes != {1} or any(attribute(node, "pads", ())) else node.inputs[0]
+
+
 def _neutral(value: float, *, either: bool) -> Test:
     def test(node: ir.Node) -> ir.Value | None:
         if len(node.inputs) != 2:
@@ -117,7 +124,8 @@ RULES: dict[str, Test] = {
     "Add": _neutral(0, either=True), "And": _neutral(1, either=True), "Cast": _cast,
     "Concat": _alone,
     "Div": _neutral(1, either=False), "Dropout": _dropout, "Expand": _same_shape,
-    "Flatten": _same_shape, "Identity": _always, "Max": _alone, "Mean": _alone, "Min": _alone,
+    "Flatten": _same_shape, "Identity": _always, "Max": _alone, "MaxPool": _one_pixel,
+    "Mean": _alone, "Min": _alone,
     "Mul": _neutral(1, either=True), "Or": _neutral(0, either=True), "Pad": _pad,
     "Pow": _neutral(1, either=False),
     "Reshape": _same_shape, "Slice": _slice, "Squeeze": _same_shape,

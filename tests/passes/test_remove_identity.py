@@ -122,3 +122,20 @@ def test_masks_that_hide_nothing(body: str, left: dict[str, int]) -> None:
     )
     passes = (infer_symbols, remove_identity, remove_unused)
     assert ops(applied(MASKS % body, *passes, trials=trials)[0]) == left
+
+
+@pytest.mark.parametrize(
+    ("pool", "left"),
+    [
+        ("MaxPool<kernel_shape = [1, 1]>(x)", {"Neg": 1}),
+        ("MaxPool<kernel_shape = [1, 1], strides = [1, 1], pads = [0, 0, 0, 0]>(x)", {"Neg": 1}),
+        ("MaxPool<kernel_shape = [1, 1], strides = [2, 1]>(x)", {"MaxPool": 1, "Neg": 1}),
+        ("MaxPool<kernel_shape = [1, 2]>(x)", {"MaxPool": 1, "Neg": 1}),
+    ],
+)
+def test_a_pool_over_single_pixels_goes(pool: str, left: dict[str, int]) -> None:
+    text = f"""<ir_version: 8, opset_import: ["": 17]>
+    g (float[n, 2, 5, 4] x) => (float[n, 2, h, w] y) {{ b = {pool} y = Neg(b) }}"""
+    trials = ({"x": normal(2, 2, 5, 4)},)
+    model, _ = applied(text, infer_symbols, remove_identity, trials=trials)
+    assert ops(model) == left
