@@ -7,20 +7,17 @@ from modelkit.convert.export_errors import NO_OPERATOR
 from modelkit.convert.source import Options, Route, Source
 from modelkit.deliver import Delivery, Terms, deliver
 from modelkit.errors import BadInput, CheckFailed, ModelkitError, Unsupported
-from modelkit.fusions import pad_before_pool
 from modelkit.model import Model, add_step, strip_debug, write_inputs
 from modelkit.model.walk import inside
 from modelkit.passes.convert_opset import convert_opset
-from modelkit.passes.infer_symbols import infer_symbols
+from modelkit.passes.keep_paddings import keep_paddings
 from modelkit.reports import Attempt
-from modelkit.rewrite import apply, read_fusion
 from modelkit.runtime.data.settings import keep_settings
 from modelkit.runtime.feeds import Proposal
 from modelkit.safe import safe
 
 # A parity failure says more about a model than an exporter's refusal.
 _TELLING = ("outputs-differ", "training-mode")
-_POOLS = {"AveragePool", "MaxPool"}
 
 
 def first_right(
@@ -50,7 +47,7 @@ def first_right(
         progress.step(f"export by {route.name}")
         try:
             model = _exported(route, loaded, options.opset)
-            kept = _keep_paddings(model)
+            kept = keep_paddings(model).notes
             folder = Path(source) if Path(source).is_dir() else None
             keep_settings(model, options.preprocessing, folder)
             decisions = [f"{a.route}: {a.outcome}" for a in attempts] + [f"{route.name}: {proven}"]
@@ -95,20 +92,6 @@ def _exported(route: Route, loaded: Source, opset: int | None) -> Model:
         write_inputs(model, inputs)
     model.metadata_props.update(loaded.metadata)
     return model
-
-
-def _keep_paddings(model: Model) -> tuple[str, ...]:
-    """Keep ONNX Runtime from giving paddings by zero to poolings; what was done, as notes."""
-    kinds = {node.op_type for node in inside(model.graph)}
-    if "Pad" not in kinds or not kinds & _POOLS:
-        return ()
-    infer_symbols(model)
-    applied = apply([read_fusion(pad_before_pool)], model, allow=lambda fusion: None)
-    return tuple(
-        f"{change.count} paddings before poolings are by the smallest number above zero:"
-        " ONNX Runtime takes those by zero into the pooling, where they count as minus infinity"
-        for change in applied.changes
-    )
 
 
 def refuse_training(model: Model) -> None:

@@ -7,14 +7,12 @@ from importlib import metadata
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.fusions import pad_before_pool
 from modelkit.inspection.schemas import kernel_findings, schema_findings
 from modelkit.inspection.weights import Named, initializers, size
 from modelkit.model import Model, clone, nodes
 from modelkit.model.facts import RUNTIMES
-from modelkit.passes.infer_symbols import infer_symbols
+from modelkit.passes.keep_paddings import keep_paddings
 from modelkit.reports import FileFacts
-from modelkit.rewrite import apply, read_fusion
 from modelkit.safe import safe
 
 _SMALL = 1 << 16  # constants up to this many bytes are read for the lint
@@ -42,15 +40,10 @@ def lint_findings(model: Model, file: FileFacts, tensors: Sequence[Named]) -> It
 
 
 def _misread(model: Model) -> Iterator[str]:
-    """Paddings that ONNX Runtime takes for something else; see the fusion."""
-    kinds = {node.op_type for node in nodes(model)}
-    if "Pad" not in kinds or not kinds & {"AveragePool", "MaxPool"}:
-        return
-    copy = clone(model)
-    infer_symbols(copy)
-    applied = apply([read_fusion(pad_before_pool)], copy, allow=lambda fusion: None)
-    for change in applied.changes:
-        what = "1 padding by zero stands" if change.count == 1 else f"{change.count} paddings stand"
+    """Paddings that ONNX Runtime takes for something else."""
+    count = keep_paddings(clone(model)).count
+    if count:
+        what = "1 padding by zero stands" if count == 1 else f"{count} paddings by zero stand"
         yield f"{what} before a pooling, where ONNX Runtime gets wrong numbers; optimize mends it"
 
 

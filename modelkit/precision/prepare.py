@@ -6,6 +6,7 @@ from modelkit.model import Model, clone
 from modelkit.model.walk import inside
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.passes.inline_functions import inline_functions
+from modelkit.passes.keep_paddings import keep_paddings
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.precision.masks import fill_masks
@@ -35,6 +36,7 @@ def prepared(model: Model, half: ir.DataType) -> Model:
         convert_opset(copy, wanted)
         lift_constants(copy)
         settle_types(copy)
+    keep_paddings(copy)
     fill_masks(copy, half)
     _name_nodes(copy)
     return copy

@@ -8,6 +8,7 @@ from modelkit.passes.fold_constants import fold_constants
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.join_parts import join_parts
+from modelkit.passes.keep_paddings import keep_paddings
 from modelkit.passes.lift_constants import lift_constants
 from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
@@ -26,6 +27,7 @@ _PASSES = (
     fold_constants,
     remove_identity,
     join_parts,
+    keep_paddings,
     remove_unused,
 )
 _ISLANDS = (islands, island_activations, island_residuals)

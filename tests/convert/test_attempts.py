@@ -84,7 +84,7 @@ def test_paddings_that_the_runtime_would_misread_are_kept_and_told(tmp_path: Pat
     )  # fmt: skip
     assert delivery.verification.passed
     assert len(notes) == 1
-    assert notes[0].startswith("1 paddings before poolings are by the smallest number above zero")
+    assert notes[0].startswith("1 padding before a pooling is by the smallest number above zero")
 
 
 def test_a_wrong_result_is_not_written(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from modelkit.model import load
+from modelkit.model import const_of, load
 from modelkit.precision.narrow import HALVES
 from modelkit.precision.prepare import prepared
 from tests.models import model_file
@@ -52,3 +52,14 @@ def test_models_of_other_domains_alone_need_no_opset(tmp_path: Path) -> None:
 def test_a_convolution_computed_by_winograds_algorithm_is_narrowed_as_a_convolution() -> None:
     made = prepared(written(), FP16)
     assert [node.op_type for node in made.graph] == ["Conv", "Abs", "Conv"]
+
+
+def test_paddings_that_the_runtime_misreads_are_kept() -> None:
+    model = graph(
+        """(float[n, 1, 8, 8] x) => (float[n, 1, h, w] y) <int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}>
+        { c = Neg(x) q = Pad(c, p) y = MaxPool<kernel_shape = [3, 3]>(q) }"""
+    )
+    pad = next(node for node in model.graph if node.op_type == "Pad")
+    value = const_of(pad.inputs[2])
+    assert value is not None
+    assert 0 < value.item() < 1e-30

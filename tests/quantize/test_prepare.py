@@ -1,3 +1,4 @@
+from modelkit.model import const_of
 from modelkit.quantize.prepare import prepared
 from tests.quantize.graphs import model_of
 from tests.rewrite.test_winograd import written
@@ -18,3 +19,14 @@ def test_a_convolution_computed_by_winograds_algorithm_is_quantized_as_a_convolu
     made = prepared(written(), 13)
     assert [node.op_type for node in made.graph] == ["Conv", "Abs", "Conv"]
     assert not made.functions
+
+
+def test_paddings_that_the_runtime_misreads_are_kept() -> None:
+    text = """(float[n, 4, 8, 8] x) => (float[n, 8, h, w] y)
+    <float[8, 4, 3, 3] a, int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}>
+    { c = Conv(x, a) q = Pad(c, p) y = MaxPool<kernel_shape = [3, 3]>(q) }"""
+    made = prepared(model_of(text), 13)
+    pad = next(node for node in made.graph if node.op_type == "Pad")
+    value = const_of(pad.inputs[2])
+    assert value is not None
+    assert 0 < value.item() < 1e-30
