@@ -30,13 +30,13 @@ def prepared(model: Model, half: ir.DataType) -> Model:
     restore_convolutions(copy)
     inline_functions(copy)
     lift_constants(copy)
+    keep_paddings(copy)
     settle_types(copy)
     wanted = _opset(copy, half)
     if wanted:
         convert_opset(copy, wanted)
         lift_constants(copy)
         settle_types(copy)
-    keep_paddings(copy)
     fill_masks(copy, half)
     _name_nodes(copy)
     return copy
