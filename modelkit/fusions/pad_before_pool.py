@@ -13,7 +13,6 @@ import onnx_ir as ir
 from modelkit.rewrite import Capture, Expr, op
 
 LEVEL = "basic"
-OPSET = 11
 ORDER = 40  # what merges a padding into something else goes first
 
 _TINY = {
@@ -40,17 +39,35 @@ def mean_of_zero(x: Expr, p: Expr) -> Expr:
     return op.AveragePool(op.Pad(x, p).named("pad")).named("pool")
 
 
-before = (largest, largest_of_zero, mean, mean_of_zero)
+def largest_by_attribute(x: Expr) -> Expr:
+    return op.MaxPool(op.Pad(x).named("pad")).named("pool")
+
+
+def mean_by_attribute(x: Expr) -> Expr:
+    return op.AveragePool(op.Pad(x).named("pad")).named("pool")
+
+
+before = (
+    largest,
+    largest_of_zero,
+    largest_by_attribute,
+    mean,
+    mean_of_zero,
+    mean_by_attribute,
+)
 
 
 def when(x: Capture, p: Capture, v: Capture, pad: Capture, pool: Capture) -> str | None:
-    if x.dtype not in _TINY or pad.attrs.get("mode", "constant") != "constant" or p.const is None:
+    if x.dtype not in _TINY or pad.attrs.get("mode", "constant") != "constant":
         return ""
-    if v.value is not None and (v.const is None or v.const.any()):
+    if (v.value is not None and (v.const is None or v.const.any())) or pad.attrs.get("value", 0.0):
         return ""
-    if any(item < 0 for item in p.const.reshape(-1)):
+    if p.value is None and x.dtype == ir.DataType.FLOAT16:
+        return ""  # as an attribute the value is float32
+    pads = pad.attrs.get("pads", ()) if p.value is None else p.const
+    if pads is None or any(item < 0 for item in np.reshape(pads, -1)):
         return ""
-    widest = max(p.const.reshape(-1), default=0) + max(pool.attrs.get("pads", ()), default=0)
+    widest = max(np.reshape(pads, -1), default=0) + max(pool.attrs.get("pads", ()), default=0)
     is_wide = widest >= min(pool.attrs.get("kernel_shape", ()), default=0)
     if pool.attrs.get("ceil_mode", 0) or is_wide:
         return None
@@ -65,5 +82,8 @@ def _is_never_negative(x: Capture) -> bool:
 
 def after(x: Capture, p: Capture, pad: Capture, pool: Capture) -> Expr:
     assert x.dtype is not None and pool.node is not None
-    padded = op.Pad(x, p, _TINY[x.dtype], **pad.attrs)
+    if p.value is None:
+        padded = op.Pad(x, **{**pad.attrs, "value": float(np.finfo(np.float32).tiny)})
+    else:
+        padded = op.Pad(x, p, _TINY[x.dtype], **pad.attrs)
     return Expr(pool.node.op_type, (padded,), pool.attrs)

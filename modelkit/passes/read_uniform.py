@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, const_of
+from modelkit.model import Model, const_of, fresh_name
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
 from modelkit.passes.surgery import (
@@ -117,8 +117,8 @@ def _repeat(graph: ir.Graph, node: ir.Node) -> int:
             continue
         shape = ir.node("Shape", [true])
         grown = ir.node("Expand", [other, shape.outputs[0]])
-        shape.outputs[0].name = f"{node.outputs[0].name}_shape"
-        grown.outputs[0].name = f"{node.outputs[0].name}_grown"
+        shape.outputs[0].name = fresh_name(graph, f"{node.outputs[0].name}_shape")
+        grown.outputs[0].name = fresh_name(graph, f"{node.outputs[0].name}_grown")
         graph.insert_before(node, [shape, grown])
         keep_type(node.outputs[0], grown.outputs[0])
         return int(replace(node.outputs[0], grown.outputs[0]))

@@ -27,6 +27,7 @@ _CEIL = "<kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1>"
     [
         text(_MAX),
         text(_MAX, f"{_PADS}, float v = {{0.0}}", "q = Pad(x, p, v)"),
+        text(_MAX, "int64[1] p", "q = Pad<pads=[0,0,1,1,0,0,2,1]>(x)").replace("17", "10"),
         text("MaxPool" + _CEIL),
         text("AveragePool" + _CEIL),
         text("MaxPool" + _CEIL, body="r = Relu(x) q = Pad(r, p)"),
