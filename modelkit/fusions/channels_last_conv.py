@@ -65,5 +65,4 @@ def _size(x: Capture, channels: int) -> Expr | np.ndarray:
     if len(fixed) == 2:
         return np.array([0, 1, fixed[0], fixed[1] * channels], np.int64)
     moved = op.Gather(op.Shape(x), np.array(_FRONT), axis=0)
-    times, more = np.array([1, 0, 1, channels]), np.array([0, 1, 0, 0])
-    return moved * times.astype(np.int64) + more.astype(np.int64)
+    return moved * np.array([1, 0, 1, channels], np.int64) + np.array([0, 1, 0, 0], np.int64)

@@ -7,10 +7,12 @@ the model does not open.  It does not look for other numbers.
 Equal: up to that number, 1.2e-38 in float32.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "basic"
 ORDER = 40  # what merges a padding into something else goes first
@@ -23,38 +25,16 @@ _TINY = {
 _NOT_NEGATIVE = ("Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt")
 
 
-def largest(x: Expr, p: Expr, v: Expr) -> Expr:
-    return op.MaxPool(op.Pad(x, p, v).named("pad")).named("pool")
+def _pool(kind: str) -> Callable[[Expr], Expr]:
+    def pool(x: Expr) -> Expr:
+        p, v = Expr(name="p"), Expr(name="v")
+        paddings = (op.Pad(x, p, v), op.Pad(x, p), op.Pad(x))
+        return Expr(kind, (either(*(each.named("pad") for each in paddings)),)).named("pool")
+
+    return pool
 
 
-def largest_of_zero(x: Expr, p: Expr) -> Expr:
-    return op.MaxPool(op.Pad(x, p).named("pad")).named("pool")
-
-
-def mean(x: Expr, p: Expr, v: Expr) -> Expr:
-    return op.AveragePool(op.Pad(x, p, v).named("pad")).named("pool")
-
-
-def mean_of_zero(x: Expr, p: Expr) -> Expr:
-    return op.AveragePool(op.Pad(x, p).named("pad")).named("pool")
-
-
-def largest_by_attribute(x: Expr) -> Expr:
-    return op.MaxPool(op.Pad(x).named("pad")).named("pool")
-
-
-def mean_by_attribute(x: Expr) -> Expr:
-    return op.AveragePool(op.Pad(x).named("pad")).named("pool")
-
-
-before = (
-    largest,
-    largest_of_zero,
-    largest_by_attribute,
-    mean,
-    mean_of_zero,
-    mean_by_attribute,
-)
+before = tuple(_pool(kind) for kind in ("MaxPool", "AveragePool"))
 
 
 def when(x: Capture, p: Capture, v: Capture, pad: Capture, pool: Capture) -> str | None:

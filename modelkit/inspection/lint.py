@@ -11,7 +11,7 @@ from modelkit.inspection.schemas import kernel_findings, schema_findings
 from modelkit.inspection.weights import Named, initializers, size
 from modelkit.model import Model, clone, nodes
 from modelkit.model.facts import RUNTIMES
-from modelkit.passes.keep_paddings import keep_paddings
+from modelkit.passes.keep_paddings import keep_paddings, pools_paddings
 from modelkit.reports import FileFacts
 from modelkit.safe import safe
 
@@ -41,7 +41,7 @@ def lint_findings(model: Model, file: FileFacts, tensors: Sequence[Named]) -> It
 
 def _misread(model: Model) -> Iterator[str]:
     """Paddings that ONNX Runtime takes for something else."""
-    count = keep_paddings(clone(model)).count
+    count = keep_paddings(clone(model)).count if pools_paddings(model) else 0
     if count:
         what = "1 padding by zero stands" if count == 1 else f"{count} paddings by zero stand"
         yield f"{what} before a pooling, where ONNX Runtime gets wrong numbers; optimize mends it"

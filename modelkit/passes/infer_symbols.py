@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from modelkit.model import Model
+from modelkit.model import Model, const_of
 from modelkit.model.walk import ONNX, bodies
 from modelkit.passes.changes import Changes
 from modelkit.passes.symbols import contents, dims, layouts, several, shapes, windows
-from modelkit.passes.symbols.dims import Dim
+from modelkit.passes.symbols.dims import Dim, parse
 from modelkit.passes.symbols.dtypes import dtype_of
 from modelkit.passes.symbols.known import INTEGERS, MAX_ITEMS, Content, Known, Shape
 
@@ -37,6 +37,24 @@ def content_of(value: ir.Value) -> Content | None:
     """What :func:`infer_symbols` found a shape tensor to hold."""
     found = value.meta.get(CONTENT)
     return found if isinstance(found, Content) else None
+
+
+def elements_of(value: ir.Value | None) -> tuple[Dim | None, ...] | None:
+    """The elements of a shape tensor, constant or computed."""
+    if value is None:
+        return None
+    array = const_of(value)
+    if array is not None:
+        return tuple(int(item) for item in array.reshape(-1))
+    content = content_of(value)
+    return None if content is None else content.items
+
+
+def dim_of(dim: int | ir.SymbolicDim) -> Dim | None:
+    """What a dim that :func:`infer_symbols` wrote says, None where it is unknown."""
+    if isinstance(dim, int):
+        return dim
+    return parse(dim.value) if dim.value else None
 
 
 def _names(graph: ir.Graph) -> set[str]:

@@ -55,13 +55,13 @@ def _add_row(model: Model, graph: ir.Graph, node: ir.Node) -> int:
     array = const_of(table)
     if array is None:
         return 0
-    row = constant(model, graph, f"{table.name}_row", np.ascontiguousarray(array[int(chosen)]))
-    if row is None:
-        return 0
-    for user, place in adders:
-        if not _fold(model, graph, user, place, array[int(chosen)]):
+    taken = np.ascontiguousarray(array[int(chosen)])
+    left = [pair for pair in adders if not _fold(model, graph, *pair, taken)]
+    row = constant(model, graph, f"{table.name}_row", taken) if left else None
+    if row is not None:
+        for user, place in left:
             user.replace_input_with(place, row)
-    return len(adders)
+    return len(adders) if row is not None else len(adders) - len(left)
 
 
 def _fold(model: Model, graph: ir.Graph, adder: ir.Node, place: int, row: np.ndarray) -> bool:
@@ -80,8 +80,7 @@ def _fold(model: Model, graph: ir.Graph, adder: ir.Node, place: int, row: np.nda
         if found is None or not is_onnx(found, "Gather") or attribute(found, "axis", 0):
             continue
         table = found.inputs[0]
-        small = table is not None and table.const_value is not None and _is_small(table)
-        if not small or table is None or len(found.outputs[0].uses()) != 1:
+        if table is None or not _is_small(table) or len(found.outputs[0].uses()) != 1:
             continue
         array = const_of(table)
         if array is None or array.shape[1:] != row.shape or array.dtype != row.dtype:

@@ -8,10 +8,10 @@ import onnx_ir as ir
 from modelkit.model import Model, add_constant, const_of, fresh_name
 from modelkit.model.walk import nested
 from modelkit.passes.changes import Changes
-from modelkit.passes.infer_symbols import content_of
+from modelkit.passes.infer_symbols import dim_of, elements_of
 from modelkit.passes.surgery import attribute, bypass, ints, is_onnx, rank, same_dims
 from modelkit.passes.symbols.contents import product
-from modelkit.passes.symbols.dims import Dim, parse
+from modelkit.passes.symbols.dims import Dim
 
 _SPREAD = ("Unsqueeze", "Expand", "Reshape")
 _OLDEST = 13  # Unsqueeze takes its axes as an input
@@ -66,7 +66,7 @@ def _read_flat(graph: ir.Graph, node: ir.Node) -> bool:
     left = list(flat.shape)[1:]
     if len(counted) < len(terms) or not (same_dims(left, rest) or same_dims(left, [*rest, 1])):
         return False
-    dims = [_dim(dim) for dim in counted]
+    dims = [dim_of(dim) for dim in counted]
     for place, (length, _, stride) in enumerate(terms):
         if not same_dims([length], [counted[place]]) or product(tuple(dims[place + 1 :])) != stride:
             return False
@@ -102,17 +102,8 @@ def _linear(value: ir.Value | None) -> list[tuple[int | ir.SymbolicDim, int, Dim
 
 def _number(value: ir.Value | None) -> Dim | None:
     """The only element of ``value``, where known."""
-    array = const_of(value)
-    if array is not None:
-        return int(array.item()) if array.size == 1 and array.dtype.kind == "i" else None
-    content = None if value is None else content_of(value)
-    return content.items[0] if content is not None and len(content.items) == 1 else None
-
-
-def _dim(dim: int | ir.SymbolicDim) -> Dim | None:
-    if isinstance(dim, int):
-        return dim
-    return parse(dim.value) if dim.value else None
+    items = elements_of(value)
+    return items[0] if items is not None and len(items) == 1 else None
 
 
 def _unsqueezed(

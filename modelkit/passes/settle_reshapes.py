@@ -3,12 +3,12 @@
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, const_of
+from modelkit.model import Model
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.infer_symbols import content_of
+from modelkit.passes.infer_symbols import content_of, dim_of, elements_of
 from modelkit.passes.surgery import attribute, constant, is_onnx
-from modelkit.passes.symbols.dims import Dim, Symbolic, parse
+from modelkit.passes.symbols.dims import Dim, Symbolic
 
 
 def settle_reshapes(model: Model) -> Changes:
@@ -33,22 +33,11 @@ def _filled(graph: ir.Graph) -> set[str]:
     for node in graph:
         if not is_onnx(node, "Reshape") or len(node.inputs) != 2:
             continue
-        content, data = _target(node.inputs[1]), node.inputs[0]
+        content, data = elements_of(node.inputs[1]), node.inputs[0]
         if content is not None and -1 in content and data is not None and data.shape is not None:
             for dim in data.shape:
-                names |= _names(_dim(dim)) or set()
+                names |= _names(dim_of(dim)) or set()
     return names
-
-
-def _target(target: ir.Value | None) -> tuple[Dim | None, ...] | None:
-    """The elements of the second input of a Reshape, constant or computed."""
-    if target is None:
-        return None
-    array = const_of(target)
-    if array is not None:
-        return tuple(int(item) for item in array.reshape(-1))
-    content = content_of(target)
-    return None if content is None else content.items
 
 
 def _names(dim: Dim | None) -> set[str] | None:
@@ -85,25 +74,19 @@ def _spelled(
     for place, item in enumerate(items):
         if item == -1 and result is not None and len(result) == len(items):
             # What -1 came to was computed from the shapes on both sides.
-            found = _dim(result[place])
+            found = dim_of(result[place])
         else:
             found = item
         if isinstance(found, int):
             spelled.append(found)
-        elif found is not None and place < len(source) and _dim(source[place]) == found:
+        elif found is not None and place < len(source) and dim_of(source[place]) == found:
             spelled.append(0)
         else:
             spelled.append(-1)
     if spelled.count(-1) > 1:
         return None
     if -1 in spelled and not inferable:
-        dims = [_names(_dim(dim)) for dim in source]
+        dims = [_names(dim_of(dim)) for dim in source]
         if any(names is None or not names <= filled for names in dims):
             return None
     return spelled
-
-
-def _dim(dim: int | ir.SymbolicDim) -> Dim | None:
-    if isinstance(dim, int):
-        return dim
-    return parse(dim.value) if dim.value else None

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from modelkit.model import Model, const_of, fresh_name
 from modelkit.passes.changes import Changes
-from modelkit.passes.infer_symbols import content_of
+from modelkit.passes.infer_symbols import content_of, dim_of
 from modelkit.passes.surgery import initializer, is_onnx, replace
 from modelkit.passes.symbols.dims import Dim, Symbolic, parse
 from modelkit.passes.symbols.known import Content
@@ -152,7 +152,7 @@ class _Book:
         source, axis = self.origins[name]
         if self._version() >= _SLICING:
             return self._node("Shape", [source], before, start=axis, end=axis + 1)
-        whole = Content(tuple(_dims(source)))
+        whole = Content(tuple(dim_of(dim) for dim in source.shape or ()))
         shape = self.values.get(whole)
         if shape is None:
             shape = self.values[whole] = self._node("Shape", [source], before)
@@ -185,10 +185,3 @@ class _Book:
         node.name = value.name
         self.model.graph.insert_before(before, node)
         return value
-
-
-def _dims(value: ir.Value) -> list[Dim | None]:
-    return [
-        dim if isinstance(dim, int) else parse(dim.value) if dim.value else None
-        for dim in value.shape or ()
-    ]
