@@ -1,7 +1,7 @@
 """Rewrite a model so that it runs faster and computes the same."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,13 @@ from modelkit.reports import (
     RewritesReport,
 )
 from modelkit.runtime.feeds import propose
-from modelkit.runtime.session import open_session, use_custom_ops
+from modelkit.runtime.machine import instruction_set
+from modelkit.runtime.session import open_session, use_custom_ops, version
 from modelkit.safe import safe
+from modelkit.targets import load as load_target
 
-STEPS_BACK = ("all", "extended", "basic")
+STEPS_BACK = (("all", False), ("all", True), ("extended", False), ("basic", False))
+"""Levels, and whether only sure gains are applied."""
 ORIGINAL = "original"
 MAX_SPOILED = 8
 
@@ -137,6 +140,7 @@ def optimize_file(
         check_target(place, force=force)
         _prepared(job, check=check)
         used, done, delivery = _stepping_back(job, choice)
+        elsewhere = _measured_elsewhere(used, target, measure=measure)
         return OptimizeReport(
             source=before,
             result=delivery.result,
@@ -148,9 +152,27 @@ def optimize_file(
             operators_after=operator_counts(done.model),
             verification=delivery.verification,
             speed=delivery.speed,
-            notes=(*done.notes, *job.notes),
+            notes=(*done.notes, *job.notes, *elsewhere),
             written=delivery.written,
         )
+
+
+def _measured_elsewhere(level: str, name: str, *, measure: bool) -> tuple[str, ...]:
+    """What to say where the table that decided is of another machine than this."""
+    target = load_target(name)
+    other = target.elsewhere(instruction_set(), version())
+    if not other or level in ("basic", ORIGINAL):
+        return ()
+    done = "the speed gate judged the rewrites together" if measure else "nothing was timed here"
+    hint = "modelkit tune --kernels -o FILE makes a table of this machine"
+    return (f"what pays on target {target.name} was measured with {other}; {done}: {hint}",)
+
+
+def _steps_back(choice: Choice) -> Iterator[Choice]:
+    """The choice made, then more and more careful ones."""
+    levels = [level for level, _ in STEPS_BACK]
+    for level, is_sure in STEPS_BACK[levels.index(choice.level) :]:
+        yield replace(choice, level=level, is_sure=is_sure)
 
 
 def _prepared(job: _Job, *, check: bool) -> None:
@@ -186,16 +208,17 @@ def _unchanged(job: _Job, choice: Choice, before: FileFacts) -> OptimizeReport:
 def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]:
     """Deliver the best level that is not slower; the model as it was always is not."""
     seen: list[dict[str, int]] = []
-    for level in STEPS_BACK[STEPS_BACK.index(choice.level) :]:
-        done = _watched(job, replace(choice, level=level))
+    for step in _steps_back(choice):
+        done = _watched(job, step)
         counts = operator_counts(done.model)
         if counts in seen:
             continue
         seen.append(counts)
-        done, delivery = _healed(job, replace(choice, level=level), done, choice)
+        done, delivery = _healed(job, step, done, choice)
         if delivery.speed.kept:
-            return level, done, delivery
-        job.notes.append(f"level {level} stepped back: {delivery.speed.reason}")
+            return step.level, done, delivery
+        sure = " with sure gains only" * step.is_sure
+        job.notes.append(f"level {step.level}{sure} stepped back: {delivery.speed.reason}")
         progress.note(job.notes[-1])
     # Only the opset may differ from what it was.
     nothing = replace(choice, level="basic", only=(ALWAYS,), skip=())
@@ -206,7 +229,7 @@ def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]
         if error.code != "outputs-differ":
             raise
     reason = "ONNX Runtime's own optimizations spoil the model as it was"
-    return level, done, _delivered(job, done, choice, untimed=reason)
+    return step.level, done, _delivered(job, done, choice, untimed=reason)
 
 
 def _watched(job: _Job, choice: Choice) -> Optimized:

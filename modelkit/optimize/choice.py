@@ -24,7 +24,8 @@ class Choice:
     """Which passes and fusions run: those in ``only`` (all, when empty) but not in ``skip``.
 
     ``opset`` is what the result must have, None for the model's own or what fusions need;
-    ``runtime`` is the oldest that must open it, as "ort==1.17", "" for the installed one.
+    ``runtime`` is the oldest that must open it, as "ort==1.17", "" for the installed one.  With
+    ``is_sure`` only what gains much on the target is applied; see ``Target.sure``.
     """
 
     level: str = "all"
@@ -33,6 +34,7 @@ class Choice:
     skip: tuple[str, ...] = ()
     opset: int | None = None
     runtime: str = ""
+    is_sure: bool = False
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:

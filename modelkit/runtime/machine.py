@@ -25,6 +25,16 @@ def machine_name() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
+def instruction_set() -> str:
+    """What decides which CPU kernels run, as "x86-64 avx512", "x86-64 avx2" or "arm64"."""
+    architecture = platform.machine().lower()
+    if architecture not in ("x86_64", "amd64"):
+        return {"aarch64": "arm64"}.get(architecture, architecture)
+    found = set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+    widths = (("avx512", {"X86_V4", "AVX512F", "AVX512_SKX"}), ("avx2", {"X86_V3", "AVX2"}))
+    return next((f"x86-64 {name}" for name, signs in widths if signs & found), "x86-64")
+
+
 def throttle_count(root: Path = Path("/sys")) -> int:
     """How often the kernel saw a core too hot since it started; 0 where it does not tell."""
     counts = (file.read_text().strip() for file in root.glob(_THROTTLE))

@@ -2,13 +2,15 @@
 
 A row is a fusion and the ratios of old time to new time on that target, by size, with ONNX
 Runtime's own optimizations on.  A fusion is applied on a target where its row shows a gain at one
-size at least and no loss at any: the lengths of axes are rarely known before a model runs.
+size at least and no loss at any: the lengths of axes are rarely known before a model runs.  On
+another processor, or with another ONNX Runtime, than a table was measured with, only large gains
+are sure to be gains (:meth:`Target.sure`); the rest is for the speed gate to confirm.
 """
 
 import difflib
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,46 @@ from modelkit.safe import safe
 FOLDER = Path(__file__).parent
 LOSS = 0.94
 """Below this ratio a fusion is slower; above, it is the cost of calling one small operator more."""
+SURE = 1.10
+"""A gain of this much at every size is taken for one on other machines too."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One place to run: fusion to measured speed-ups by size, and why some are refused there."""
+    """One place to run: fusion to measured speed-ups by size, and why some are refused there.
+
+    ``instructions`` and ``runtime`` are those it was measured with, as "x86-64 avx512" and "1.31";
+    "" where they do not matter.  ``least`` is what a rewrite must reach at every size.
+    """
 
     name: str
     title: str
     measured: str
     ratios: dict[str, dict[str, float]]
     command: str = ""
+    instructions: str = ""
+    runtime: str = ""
+    least: float = LOSS
+
+    def elsewhere(self, instructions: str, runtime: str) -> str:
+        """What was other where the table was measured; "" if nothing was.
+
+        ``runtime`` is the version of ONNX Runtime here, of which the first two numbers count.
+        """
+        release = ".".join(runtime.split(".")[:2])
+        pairs = (
+            (self.instructions, instructions),
+            (self.runtime and f"ONNX Runtime {self.runtime}", f"ONNX Runtime {release}"),
+        )
+        others = (f"{there}, not {here}" for there, here in pairs if there not in ("", here))
+        return " and ".join(others)
+
+    def sure(self) -> "Target":
+        """The same target, where only what gains ``SURE`` at every size is applied.
+
+        A table that no machine was measured for stays as it is.
+        """
+        return replace(self, least=SURE) if self.instructions else self
 
     def allows(self, fusion: str) -> str | None:
         """None if the fusion pays here, else the reason it is left out."""
@@ -37,9 +68,11 @@ class Target:
         if not ratios:
             return f"it was not measured on target {self.name}"
         size, worst = min(ratios.items(), key=lambda row: row[1])
+        where = f" at {size}" if size else ""
         if worst < LOSS:
-            where = f" at {size}" if size else ""
             return f"it is slower on target {self.name} ({worst:.2f}x{where})"
+        if worst < self.least:
+            return f"it gains too little on target {self.name} to be sure ({worst:.2f}x{where})"
         if max(ratios.values()) < 1.0:
             return f"it brings nothing on target {self.name}"
         return None
@@ -71,7 +104,7 @@ def _read(path: Path, name: str) -> Target:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         ratios = {fusion: _row(row) for fusion, row in table["fusions"].items()}
-        text = {key: str(table[key]) for key in ("title", "measured")}
+        title, measured = str(table["title"]), str(table["measured"])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(
             f"the table {safe(str(path))} cannot be read", cause=safe(str(error))
@@ -81,7 +114,10 @@ def _read(path: Path, name: str) -> Target:
             f"{safe(str(path))} holds no table of fusions",
             hint="modelkit tune --kernels -o FILE writes one",
         ) from None
-    return Target(name, text["title"], text["measured"], ratios, str(table.get("command", "")))
+    command, instructions, runtime = (
+        str(table.get(key, "")) for key in ("command", "instructions", "runtime")
+    )
+    return Target(name, title, measured, ratios, command, instructions, runtime)
 
 
 def _row(row: Any) -> dict[str, float]:
@@ -98,7 +134,10 @@ def text_of(target: Target) -> str:
             ("title", target.title),
             ("measured", target.measured),
             ("command", target.command),
+            ("instructions", target.instructions),
+            ("runtime", target.runtime),
         )
+        if value
     ]
     for fusion, ratios in sorted(target.ratios.items()):
         lines += ["", f"[fusions.{fusion}]"]

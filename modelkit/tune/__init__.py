@@ -17,7 +17,7 @@ from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.reports import KernelRow, KernelsReport
 from modelkit.rewrite import apply
 from modelkit.runtime.bench import interleave, onnx_candidate, ratio
-from modelkit.runtime.machine import machine_name
+from modelkit.runtime.machine import instruction_set, machine_name
 from modelkit.runtime.peak import peak_of
 from modelkit.runtime.providers import CPU, Provider, parse
 from modelkit.runtime.session import Feeds, Setup
@@ -76,6 +76,8 @@ def measure_kernels(
         " interleaved, ENABLE_ALL",
         command=f"modelkit tune --kernels --providers {device.name} --intra-op {intra_op}"
         f" --duration {seconds:g}",
+        instructions=instruction_set() if device == CPU else "",
+        runtime=".".join(ort_version().split(".")[:2]),
         ratios=_grouped(rows),
     )
     if output:

@@ -9,6 +9,7 @@ from modelkit.model import Model, history, load, save
 from modelkit.optimize import describe, optimize, optimize_file
 from modelkit.passes.changes import Changes
 from modelkit.reports import Interval, SpeedVerdict
+from tests.models import model_file
 from tests.passes.harness import check, model_of, normal, ops
 
 GELU = """<ir_version: 8, opset_import: ["": 17]>
@@ -164,6 +165,47 @@ def test_slower_levels_step_back_until_one_is_not(
     assert report.level == "basic"
     assert report.notes == ("level all stepped back: slower than the source",)
     assert "Erf" in report.operators_after
+
+
+LINEAR = """<ir_version: 10, opset_import: ["": 20]> g (float[n, s, 256] x) => (float[n, s, m] y)
+<float[256, 512] w, float[512] b, float one = {1.0}, float root = {1.4142135623730951},
+ float half = {0.5}> {
+  p = MatMul(x, w) z = Add(b, p) a = Div(z, root) e = Erf(a) c = Add(e, one) d = Mul(z, c)
+  y = Mul(d, half) }"""
+
+
+def test_before_a_level_is_given_up_its_sure_gains_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
+    verdicts = iter([slower, SpeedVerdict(None, True, "even")])
+    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: next(verdicts))
+    report = optimize_file(str(model_file(tmp_path / "m.onnx", LINEAR)))
+    assert report.level == "all"
+    assert report.notes[0] == "level all stepped back: slower than the source"
+    assert {"MatMul", "Gelu"} <= set(report.operators_after)
+    assert "Conv" not in report.operators_after
+    reasons = {miss.fusion: miss.reason for miss in report.near_misses}
+    assert "gains too little on target cpu to be sure" in reasons["linear_as_conv"]
+
+
+@pytest.mark.parametrize(
+    ("here", "level", "expected"),
+    [
+        ("x86-64 avx512", "all", ""),
+        ("arm64", "all", "x86-64 avx512, not arm64; nothing was timed here"),
+        ("arm64", "basic", ""),
+    ],
+)
+def test_a_table_of_another_machine_is_named(
+    source: Path, here: str, level: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "instruction_set", lambda: here)
+    monkeypatch.setattr(module, "version", lambda: "1.31.7")
+    report = optimize_file(str(source), level=level, measure=False, dry_run=True)
+    told = [note for note in report.notes if note.startswith("what pays on target cpu")]
+    assert len(told) == bool(expected)
+    assert all(expected in note for note in told)
 
 
 def test_the_original_is_delivered_when_every_level_is_slower(

@@ -1,7 +1,10 @@
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from modelkit.runtime.bench import Samples
-from modelkit.runtime.machine import machine_name, slowed, throttle_count
+from modelkit.runtime.machine import instruction_set, machine_name, slowed, throttle_count
 
 
 def sessions(*milliseconds: float) -> Samples:
@@ -11,6 +14,26 @@ def sessions(*milliseconds: float) -> Samples:
 
 def test_the_machine_has_a_name_and_cores() -> None:
     assert "cores" in machine_name()
+
+
+@pytest.mark.parametrize(
+    ("machine", "found", "expected"),
+    [
+        ("x86_64", ["X86_V3", "X86_V4"], "x86-64 avx512"),
+        ("x86_64", ["SSE42", "AVX2", "AVX512F"], "x86-64 avx512"),
+        ("AMD64", ["AVX2"], "x86-64 avx2"),
+        ("x86_64", [], "x86-64"),
+        ("aarch64", ["ASIMD"], "arm64"),
+        ("arm64", [], "arm64"),
+        ("riscv64", [], "riscv64"),
+    ],
+)
+def test_the_instructions_that_choose_kernels(
+    machine: str, found: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"found": found}})
+    assert instruction_set() == expected
 
 
 def test_throttle_counts_of_all_cores_add_up(tmp_path: Path) -> None:

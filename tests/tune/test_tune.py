@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 
 from modelkit import targets
 from modelkit.errors import CannotWrite, UsageError
 from modelkit.model import load
 from modelkit.optimize import optimize
+from modelkit.runtime.machine import instruction_set
 from modelkit.tune import measure_kernels
 from tests.models import model_file
 
@@ -23,6 +25,7 @@ def test_what_is_measured_decides_what_optimize_does(tmp_path: Path) -> None:
     found = targets.load(str(table))
     assert set(found.ratios) == {"silu"}
     assert found.command.startswith("modelkit tune --kernels")
+    assert found.elsewhere(instruction_set(), ort.__version__) == ""
     model = load(model_file(tmp_path / "m.onnx", SILU))
     changes = {change.name for change in optimize(model, target=str(table)).changes}
     assert ("silu" in changes) == (found.allows("silu") is None)
