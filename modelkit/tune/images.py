@@ -8,18 +8,21 @@ _SMALLEST = ((48, 20), (64, 16), (96, 12))
 _USUAL = ((64, 56), (128, 28), (256, 14), (256, 28), (512, 14))
 _FIRST = ((96, 3, 2, 32), (224, 3, 2, 32), (224, 7, 2, 64), (224, 4, 4, 96), (224, 3, 1, 64))
 """Sides of an image, and of kernels, strides and filters of the convolution that reads it."""
+_GROUPED = ((32, 2, 56), (128, 4, 56), (112, 8, 28), (256, 8, 28), (96, 24, 28), (384, 24, 14))
+"""Channels, those of a group, and sides."""
 _WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
 """Channels before and after widening, and sides."""
 
 
-def _bottlenecks(channels: int, side: int) -> str:
+def _bottlenecks(channels: int, side: int, groups: int = 1) -> str:
     body = "".join(
-        f" a{i} = Conv(x{i}, v{i}) c{i} = Conv<pads=[1, 1, 1, 1]>(a{i}, w{i}, b{i})"
-        f" x{i + 1} = Relu(c{i})"
+        f" a{i} = Conv(x{i}, v{i})"
+        f" c{i} = Conv<pads=[1, 1, 1, 1], group={groups}>(a{i}, w{i}, b{i}) x{i + 1} = Relu(c{i})"
         for i in range(2)
     )
+    each = channels // groups
     weights = ", ".join(
-        f"float[{channels}, {channels}, 1, 1] v{i}, float[{channels}, {channels}, 3, 3] w{i},"
+        f"float[{channels}, {channels}, 1, 1] v{i}, float[{channels}, {each}, 3, 3] w{i},"
         f" float[{channels}] b{i}"
         for i in range(2)
     )
@@ -95,6 +98,15 @@ IMAGES: tuple[Subject, ...] = (
     *(
         Subject("winograd", _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
         for channels, side in (*_SMALLEST, *_USUAL)
+    ),
+    *(
+        Subject(
+            "grouped_conv",
+            _bottlenecks(channels, side, channels // each),
+            _POINTS,
+            name=f"{each} of {channels} {side}x{side}",
+        )
+        for channels, each, side in _GROUPED
     ),
     *(
         Subject(
