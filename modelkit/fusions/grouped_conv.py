@@ -15,7 +15,7 @@ from modelkit.rewrite import Capture, Expr, op
 LEVEL = "all"
 ORDER = 1  # behind conv1d_as_image
 
-_WIDEST = {2: 3 * BLOCK, 4: BLOCK, 8: BLOCK}
+WIDEST = {2: 3 * BLOCK, 4: BLOCK, 8: BLOCK}
 """Groups made one, and the channels they may have then: zeros are multiplied too."""
 
 
@@ -42,14 +42,14 @@ def when(x: Capture, w: Capture, conv: Capture) -> str | None:
         return ""
     if x.dtype != ir.DataType.FLOAT or not w.is_constant:
         return "it is not float32 with constant weights"
-    if _merged(groups, channels, made) is None:
+    if merged(groups, channels, made) is None:
         return f"no few of its {groups} groups of {channels} channels fill blocks of {BLOCK}"
     return None
 
 
-def _merged(groups: int, channels: int, made: int) -> int | None:
-    """How many groups become one."""
-    for count, widest in _WIDEST.items():
+def merged(groups: int, channels: int, made: int) -> int | None:
+    """How many groups become one for their channels, and what they make of them, to fill blocks."""
+    for count, widest in WIDEST.items():
         wide = count * channels
         if not (groups % count or wide % BLOCK or count * made % BLOCK or wide > widest):
             return count
@@ -59,7 +59,7 @@ def _merged(groups: int, channels: int, made: int) -> int | None:
 def after(x: Capture, w: Capture, b: Capture, conv: Capture) -> Expr:
     weight, groups = np.asarray(w.const), conv.attrs["group"]
     kernels, channels = weight.shape[:2]
-    count = _merged(groups, channels, kernels // groups)
+    count = merged(groups, channels, kernels // groups)
     assert count is not None
     wide = np.zeros((kernels, count, channels, *weight.shape[2:]), weight.dtype)
     at = np.arange(kernels)

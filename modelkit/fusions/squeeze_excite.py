@@ -26,10 +26,14 @@ def _mean(x: Expr) -> Expr:
     return either(op.GlobalAveragePool(x), *means)
 
 
+def _conv(x: Expr, w: Expr, b: Expr, name: str) -> Expr:
+    return either(op.Conv(x, w, b).named(name), op.Conv(x, w).named(name))
+
+
 def _block(activation: Callable[[Expr], Expr], gate: str) -> Callable[..., Expr]:
     def block(x: Expr, w1: Expr, b1: Expr, w2: Expr, b2: Expr) -> Expr:
-        small = op.Conv(_mean(x), w1, b1).named("squeeze")
-        wide = op.Conv(activation(small), w2, b2).named("excite")
+        small = _conv(_mean(x), w1, b1, "squeeze")
+        wide = _conv(activation(small), w2, b2, "excite")
         return x * Expr(gate, (wide,)).named("gate")
 
     return block
@@ -57,7 +61,8 @@ def when(
         return "the size of its feature map is not fixed"
     if x.shape[1] % BLOCK:  # type: ignore[operator]
         return f"its channels are not a multiple of {BLOCK}"
-    if not all(part.is_constant for part in (w1, b1, w2, b2)):
+    biases = [part for part in (b1, b2) if part.value is not None]
+    if not all(part.is_constant for part in (w1, w2, *biases)):
         return "its weights are not constant"
     for weight, conv in ((w1, squeeze), (w2, excite)):
         if weight.shape is None or list(weight.shape[2:]) != [1, 1]:
@@ -74,7 +79,8 @@ def after(
 ) -> Expr:
     assert x.shape is not None
     assert gate.node is not None
-    first, bias, second = (np.asarray(part.const) for part in (w1, b1, w2))
+    first, second = (np.asarray(part.const) for part in (w1, w2))
+    bias = np.zeros(len(first), first.dtype) if b1.const is None else b1.const
     extra = -len(first) % BLOCK
     first = np.pad(first, [(0, extra), (0, 0), (0, 0), (0, 0)])
     second = np.pad(second, [(0, 0), (0, extra), (0, 0), (0, 0)])

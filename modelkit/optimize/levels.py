@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from modelkit.fusions import load_fusions
 from modelkit.model import Model, clone
 from modelkit.optimize.choice import Choice
-from modelkit.passes import LAST, Watch, name_of, run_level
+from modelkit.passes import FIRST, LAST, Pass, Watch, name_of, run_level
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.passes.distinguish_dims import distinguished
 from modelkit.passes.fuse import WORKING, fuse
@@ -56,6 +56,7 @@ def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optim
     newest, newest_ir = choice.limits()
     notes = _converted(model, choice, newest)
     first = run_level(model, choice.level, chosen=choice.takes, watch=watch)
+    first += _once(FIRST, model, choice, target, watch)
     fusions = [each for each in load_fusions() if choice.level != "basic" or each.level == "basic"]
 
     def allow(fusion: Fusion) -> str | None:
@@ -76,14 +77,16 @@ def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optim
     fused = fuse(model, fusions, allow=allow, clean=clean, highest=highest, watch=watch)
     if newest_ir is not None:
         fused.model.ir_version = min(fused.model.ir_version, newest_ir)
-    last = _last(fused.model, choice, target, watch)
+    last = _once(LAST, fused.model, choice, target, watch)
     # What a file had before is no change of it.
     changes = _summed((*first, *fused.changes, *(() if is_told else last)))
     return Optimized(fused.model, changes, fused.near_misses, (*notes, *fused.notes))
 
 
-def _last(model: Model, choice: Choice, target: Target, watch: Watch | None) -> tuple[Change, ...]:
-    names = {name_of(each): each for each in LAST if choice.level == "all"}
+def _once(
+    passes: Sequence[Pass], model: Model, choice: Choice, target: Target, watch: Watch | None
+) -> tuple[Change, ...]:
+    names = {name_of(each): each for each in passes if choice.level == "all"}
     chosen = [name for name in names if choice.takes(name) and target.allows(name) is None]
     if chosen:
         infer_symbols(model)

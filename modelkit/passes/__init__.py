@@ -11,6 +11,7 @@ from modelkit import progress
 from modelkit.model import Model
 from modelkit.passes.changes import Changes
 from modelkit.passes.distinguish_dims import distinguish_dims
+from modelkit.passes.fill_channels import fill_channels
 from modelkit.passes.fold_constants import fold_constants
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
@@ -68,8 +69,9 @@ BASIC: tuple[Pass, ...] = (
 LEVELS: dict[str, tuple[Pass, ...]] = {"basic": BASIC, "extended": BASIC, "all": BASIC}
 """What runs before and after the fusions of a level, see :mod:`modelkit.passes.fuse`."""
 
+FIRST: tuple[Pass, ...] = (fill_channels,)
 LAST: tuple[Pass, ...] = (distinguish_dims,)
-"""What runs once, behind all fusions of level all, where the target's table says that it pays."""
+"""What runs once, before and behind all fusions of level all, where the target's table allows."""
 
 MAX_ROUNDS = 6
 READING = (infer_symbols,)
@@ -128,6 +130,7 @@ def _joined(before: Changes | None, after: Changes) -> Changes:
 
 __all__ = [
     "BASIC",
+    "FIRST",
     "LAST",
     "LEVELS",
     "Changes",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.model import Model, const_of
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
@@ -12,7 +13,6 @@ from modelkit.passes.surgery import attribute, constant, is_onnx
 
 SMALL_BYTES = 1 << 20
 MAX_REGION = 32
-BLOCK = 16
 
 ZERO_KEEPING = frozenset(
     ("Abs", "Celu", "Elu", "Erf", "Gelu", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg",
@@ -117,7 +117,7 @@ def _first(node: ir.Node, weight: np.ndarray) -> np.ndarray:
 
 def _shrunk(model: Model, graph: ir.Graph, node: ir.Node) -> int:
     region = _region(graph, node)
-    if region is None or _is_filled(node, region.width):
+    if region is None:
         return 0
     zeros: dict[ir.Value, np.ndarray] = {node.outputs[0]: _silent(node)}
     dead = np.ones(region.width, dtype=bool)
@@ -128,19 +128,15 @@ def _shrunk(model: Model, graph: ir.Graph, node: ir.Node) -> int:
         rows = weight.swapaxes(0, 1 - _outputs(reader, weight)).reshape(region.width, -1)
         dead &= _zero(source, region, zeros) | ~rows.any(axis=1)
     keep = np.flatnonzero(~dead)
-    if not dead.any() or not keep.size:
+    if not dead.any() or not keep.size or _fills_blocks(node, region.width, keep.size):
         return 0
     _cut(model, graph, node, region, keep)
     return int(dead.sum())
 
 
-def _is_filled(node: ir.Node, width: int) -> bool:
-    """Whether zeros fill up the blocks of a squeeze layer, as the fusion squeeze_excite does."""
-    source = node.inputs[0]
-    maker = None if source is None else source.producer()
-    if maker is not None and is_onnx(maker, "Concat") and maker.inputs[0] is not None:
-        maker = maker.inputs[0].producer()
-    return width % BLOCK == 0 and maker is not None and is_onnx(maker, "GlobalAveragePool")
+def _fills_blocks(node: ir.Node, width: int, left: int) -> bool:
+    """Whether zeros fill up the blocks of a convolution, and fewer channels need as many."""
+    return node.op_type == "Conv" and width % BLOCK == 0 and left > width - BLOCK
 
 
 def _silent(node: ir.Node) -> np.ndarray:

@@ -12,7 +12,7 @@ from modelkit import progress
 from modelkit.errors import UsageError
 from modelkit.fusions import load_fusions
 from modelkit.model import Model, check_target, clone, load, save
-from modelkit.passes import LAST, name_of, run_level
+from modelkit.passes import FIRST, LAST, name_of, run_level
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.reports import KernelRow, KernelsReport
 from modelkit.rewrite import apply
@@ -136,11 +136,11 @@ def _memory(before: Path, after: Path, feeds: Feeds) -> float:
 def _apply(model: Model, names: Sequence[str]) -> set[str]:
     """Apply the fusions called ``names``, one after the other; gives those that fired."""
     fired: set[str] = set()
-    last = {name_of(each): each for each in LAST}
+    once = {name_of(each): each for each in (*FIRST, *LAST)}
     for name in names:
         infer_symbols(model)
-        if name in last:
-            fired |= {name} if last[name](model).count else set()
+        if name in once:
+            fired |= {name} if once[name](model).count else set()
             continue
         fusions = [fusion for fusion in load_fusions() if fusion.name == name]
         fired |= {each.name for each in apply(fusions, model, allow=lambda fusion: None).changes}

@@ -32,7 +32,9 @@ def test_other_bounds_are_refused() -> None:
     assert NAME not in result.counts
 
 
-@pytest.mark.parametrize("body", ["c = Clip(x, z, s) y = Div(c, s)", "c = Clip(x, z, s) y = Mul(i, c)"])
+@pytest.mark.parametrize(
+    "body", ["c = Clip(x, z, s) y = Div(c, s)", "c = Clip(x, z, s) y = Mul(i, c)"]
+)
 def test_a_line_through_the_origin(body: str) -> None:
     result = rewritten(text("").replace("a = Add(x, t)", body), [NAME], FEEDS)
     assert result.operators == ["HardSigmoid"]

@@ -34,6 +34,15 @@ def test_the_block_is_written_for_blocked_layouts(mean: str, active: str, gate: 
     assert squeeze.inputs[1].shape == [16, 32, 1, 1]
 
 
+@pytest.mark.parametrize("without", ["b1", "b2", "b1b2"])
+def test_biases_may_be_missing(without: str) -> None:
+    source = text()
+    for name, size in (("b1", 5), ("b2", 32)):
+        if name in without:
+            source = source.replace(f", float[{size}] {name}", "").replace(f", {name})", ")")
+    assert rewritten(source, ["squeeze_excite"], FEEDS).counts == {"squeeze_excite": 1}
+
+
 def test_an_open_size_is_refused() -> None:
     result = rewritten(text(shape="n, 32, h, w"), ["squeeze_excite"], FEEDS)
     assert result.reason("squeeze_excite") == "the size of its feature map is not fixed"
