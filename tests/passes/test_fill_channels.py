@@ -144,3 +144,81 @@ def test_a_map_that_a_body_reads_is_left() -> None:
 def test_the_zeros_are_not_taken_out_again() -> None:
     model, _ = filled(text("z = Relu(a)"))
     assert remove_zero_channels(model).count == 0
+
+
+def test_maps_that_are_put_together() -> None:
+    body = """c = Conv(x, s) d = Relu(a) e = Concat<axis=1>(c, d, c, d) f = Relu(e)
+    h = Mul(f, k) z = Conv(h, p)"""
+    weights = """, float[6, 3, 3, 3] s, float[126, 1, 1] k, float[57, 126, 1, 1] p"""
+    model, count = filled(text(body, weights))
+    assert count == 2
+    assert convolutions(model) == [(64, 3, 1), (6, 3, 1), (64, 140, 1), (4, 64, 1)]
+
+
+def test_maps_that_are_taken_apart() -> None:
+    body = """d = Relu(a) e, f = Split<axis=1>(d, sizes) g = Conv<group=58>(e, u)
+    h = Conv<kernel_shape=[3, 3]>(f, p) k = Relu(h) z = Concat<axis=1>(g, k)"""
+    weights = """, int64[2] sizes = {58, 40}, float[58, 1, 3, 3] u, float[40, 40, 3, 3] p"""
+    model, count = filled(text(body, weights, 98))
+    assert count == 1
+    assert convolutions(model) == [(104, 3, 1), (64, 1, 64), (40, 40, 1), (4, 104, 1)]
+
+
+def test_even_parts_are_taken_apart_evenly() -> None:
+    body = """d = Relu(a) e, f = Split<axis=1, num_outputs=2>(d) g = Conv<group=58>(e, u)
+    h = Conv<group=58>(f, p) i = Concat<axis=1>(g, h) k, l = Split<axis=-3, num_outputs=2>(i)
+    z = Add(k, l)"""
+    model, count = filled(text(body, ", float[58, 1, 3, 3] u, float[58, 1, 3, 3] p", 116).replace(
+        "float[4, 116, 1, 1] v", "float[4, 58, 1, 1] v"))  # fmt: skip
+    assert count == 1
+    assert convolutions(model) == [(128, 3, 1), (64, 1, 64), (64, 1, 64), (4, 64, 1)]
+
+
+def random_network(seed: int) -> str:
+    """Maps of odd widths, made, joined and read in any order."""
+    random = np.random.default_rng(seed)
+    weights: list[str] = []
+    lines: list[str] = []
+    maps = [("x", 3)]
+
+    def weight(*shape: int) -> str:
+        weights.append(f"float[{', '.join(map(str, shape))}] w{len(weights)}")
+        return f"w{len(weights) - 1}"
+
+    def add(line: str, width: int) -> None:
+        lines.append(f"m{len(lines)} = {line}")
+        maps.append((f"m{len(lines) - 1}", width))
+
+    for _ in range(14):
+        (a, width), (b, other) = (maps[random.integers(len(maps))] for _ in range(2))
+        kind = random.integers(9)
+        made = int(random.choice([10, 18, 57, 58, 60, 90]))
+        if kind < 2 or len(maps) < 4:
+            add(f"Conv<pads=[1, 1, 1, 1]>({a}, {weight(made, width, 3, 3)})", made)
+        elif kind == 2:
+            add(f"Conv<group={width}>({a}, {weight(width, 1, 1, 1)}, {weight(width)})", width)
+        elif kind == 3:
+            add(f"{random.choice(['Relu', 'Sigmoid', 'HardSwish'])}({a})", width)
+        elif kind == 4:
+            same = [name for name, wide in maps if wide == width]
+            add(f"{random.choice(['Add', 'Mul'])}({a}, {random.choice(same)})", width)
+        elif kind == 5:
+            add(f"Concat<axis=1>({a}, {b})", width + other)
+        elif kind == 6:
+            add(f"Mul({a}, {weight(width, 1, 1)})", width)
+        elif kind == 7 and width % 2 == 0:
+            lines.append(f"h{len(lines)}, k{len(lines)} = Split<axis=1, num_outputs=2>({a})")
+            maps += [(f"{side}{len(lines) - 1}", width // 2) for side in "hk"]
+        else:
+            lines.append(f"p{len(lines)} = GlobalAveragePool({a})")
+            add(f"Mul({a}, p{len(lines) - 1})", width)
+    ends = [f"Conv({name}, {weight(4, width, 1, 1)})" for name, width in maps[-3:]]
+    lines += [f"e{at} = {end}" for at, end in enumerate(ends)] + ["y0 = Add(e0, e1)"]
+    told = '<ir_version: 10, opset_import: ["": 20]> g (float[n, 3, 6, 5] x)'
+    return f"""{told} => (float[n, 4, i, j] y) <{", ".join(weights)}>
+    {{ {" ".join(lines)} y = Add(y0, e2) }}"""
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks_compute_the_same(seed: int) -> None:
+    filled(random_network(seed))
