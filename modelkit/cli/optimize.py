@@ -35,10 +35,10 @@ def optimize(
     ] = Level.ALL,
     target: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or any")] = "cpu",
     only: Annotated[
-        list[str] | None, typer.Option(help="Apply this pass or fusion only; repeatable")
+        list[str] | None, typer.Option(help="Apply these passes and fusions only, as a,b")
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option(help="Leave this pass or fusion out; repeatable")
+        list[str] | None, typer.Option(help="Leave these passes and fusions out, as a,b")
     ] = None,
     listed: Annotated[
         bool,
@@ -97,8 +97,8 @@ def optimize(
         "output": output,
         "level": level.value,
         "target": target,
-        "only": only or [],
-        "skip": skip or [],
+        "only": options.listed(only),
+        "skip": options.listed(skip),
         "opset": opset,
         "runtime": runtime,
         "dims": options.dims(dim),

@@ -108,3 +108,8 @@ def byte_count(text: str | None) -> int | None:
             f"--memory-limit {safe(text)} is not a size", hint="write it as --memory-limit 4GB"
         )
     return count
+
+
+def listed(values: list[str] | None) -> list[str]:
+    """The names in a repeatable option, each of which may be several with commas between."""
+    return [part for value in values or [] for part in value.split(",") if part]

@@ -20,7 +20,7 @@ def tune(
         typer.Option("--output", "-o", help="Write a table that optimize --target FILE takes"),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Time this fusion only; repeatable")
+        list[str] | None, typer.Option("--only", help="Time these rewrites only, as a,b")
     ] = None,
     providers: Annotated[str, typer.Option(help="The execution provider to time on")] = "cpu",
     intra_op: options.IntraOp = 1,
@@ -40,7 +40,7 @@ def tune(
         "tune",
         {
             "output": output,
-            "only": only or [],
+            "only": options.listed(only),
             "provider": providers,
             "intra_op": intra_op,
             "seconds": duration,

@@ -25,8 +25,8 @@ Met = list[tuple[ir.Value, Places]] | None
 class Region:
     """Maps of ``width`` channels and what is joined or split of them.
 
-    Those of ``values`` without places stay as they are.  ``steps`` give the operators among them more channels; ``convolutions`` are those that work in
-    groups, or on each channel, by the channels of a group.
+    Those of ``values`` without places stay as they are.  ``steps`` give the operators among them
+    more channels; ``groups`` are the channels of a group of each convolution that works in groups.
     """
 
     graph: ir.Graph

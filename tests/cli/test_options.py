@@ -1,6 +1,6 @@
 import pytest
 
-from modelkit.cli.options import byte_count, dims
+from modelkit.cli.options import byte_count, dims, listed
 from modelkit.errors import UsageError
 
 
@@ -32,3 +32,8 @@ def test_a_bad_size_is_refused(text: str) -> None:
 
 def test_no_limit_is_none() -> None:
     assert byte_count(None) is None
+
+
+def test_names_may_be_repeated_or_stand_together() -> None:
+    assert listed(["silu,mish", "elu"]) == ["silu", "mish", "elu"]
+    assert listed(None) == []

@@ -67,6 +67,14 @@ def efficientnet(full: bool) -> torch.nn.Module:
     return Call(perturbed(transformers.EfficientNetForImageClassification(config)), _logits)
 
 
+def regnet(full: bool) -> torch.nn.Module:
+    """RegNetY-200MF (Radosavovic et al., 2020): groups of 8 channels, some odd in number."""
+    config = transformers.RegNetConfig(
+        hidden_sizes=[24, 56, 152, 368], depths=[1, 1, 4, 7], groups_width=8, layer_type="y"
+    )
+    return Call(perturbed(transformers.RegNetForImageClassification(config)), _logits)
+
+
 def detr(full: bool) -> torch.nn.Module:
     """DETR with a ResNet-50 backbone at 320."""
     layers = 6 if full else 2
@@ -101,5 +109,6 @@ RECIPES = (
     _picture("resnet50", resnet, ("logits",)),
     _picture("mobilenet_v2", mobilenet_v2, ("logits",)),
     _picture("efficientnet", efficientnet, ("logits",)),
+    _picture("regnet", regnet, ("logits",)),
     _picture("detr", detr, ("logits", "boxes"), side=320),
 )
