@@ -44,9 +44,10 @@ def measure_kernels(
 ) -> KernelsReport:
     """Time every fusion of the levels above basic, alone, before against after, interleaved.
 
-    ONNX Runtime's own optimizations are on for both.  CPU time is compared on the CPU, elsewhere
-    the wall's, with inputs and outputs on the device.  ``seconds`` are those of timed runs for each
-    side and size.  With ``output`` the figures become a table for ``optimize --target FILE``.
+    ONNX Runtime's own optimizations are on for both.  CPU time is compared on one thread of the
+    CPU, else the wall's, on a device with inputs and outputs there.  ``seconds`` are those of timed
+    runs for each side and size.  With ``output`` the figures become a table for ``optimize --target
+    FILE``.
 
     Raises:
         UsageError: ``only`` names something that is not measured, or ``provider`` none.
@@ -72,7 +73,7 @@ def measure_kernels(
     table = Target(
         name="here",
         title=_title(device, intra_op),
-        measured=f"ONNX Runtime {ort_version()}, {'CPU' if device == CPU else 'wall'} time,"
+        measured=f"ONNX Runtime {ort_version()}, {'wall' if _by_wall(setup) else 'CPU'} time,"
         " interleaved, ENABLE_ALL",
         command=f"modelkit tune --kernels --providers {device.name} --intra-op {intra_op}"
         f" --duration {seconds:g}",
@@ -83,6 +84,11 @@ def measure_kernels(
     if output:
         Path(output).write_text(text_of(table), encoding="utf-8")
     return KernelsReport(table.title, table.measured, tuple(rows), output or "")
+
+
+def _by_wall(setup: Setup) -> bool:
+    """Whether the time of one thread is not all the time a run takes."""
+    return setup.providers[0] != CPU or setup.threads != 1
 
 
 def _title(device: Provider, threads: int) -> str:
@@ -122,7 +128,7 @@ def _measured(
             (*([subject.name] if subject.name else ()), "x".join(map(str, point.values())))
         )
         opening = float(np.median(new.load) / np.median(old.load))
-        found = ratio(old, new, wall=not on_cpu)
+        found = ratio(old, new, wall=_by_wall(setup))
         memory = _memory(before, after, feeds) if on_cpu else 0.0
         rows.append(KernelRow(subject.fusion, size, found, opening, memory))
     return rows
