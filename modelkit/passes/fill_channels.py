@@ -13,20 +13,19 @@ from modelkit.passes.channel_region import BINARY, UNARY, Region, region_of, wei
 from modelkit.passes.surgery import attribute, is_onnx
 
 ALONE = UNARY | BINARY | {"BatchNormalization"}
-FACTOR = 4
-"""The blocked kernels take inputs and depthwise convolutions of a multiple of this."""
-MOST = {0: 1.25, BLOCK: 4 / 3, 1: 2.0}
-"""How much wider a map may become: for a plain convolution, for one whose groups then fill one
-block, for a depthwise one."""
+MOST, MOST_DEPTHWISE = 4 / 3, 2.0
+"""How much wider a map may become, and one of a depthwise convolution."""
 
 
 def fill_channels(model: Model) -> Changes:
-    """Give feature maps channels that nobody reads until blocked convolutions take them.
+    """Give feature maps channels that nobody reads until they fill blocks.
 
     ONNX Runtime leaves its blocked layout where the channels of a map are no multiple of 4, as
     pruning and some networks have them (90, 58, 57), and depthwise convolutions are then 5 to 14
-    times slower; where groups cannot be merged evenly (RegNet's 3 groups of 8) it does, too.  What
-    lies between the convolutions that make a map and those that read it is widened as one.
+    times slower; where groups cannot be merged evenly (RegNet's 3 groups of 8) it does, too.  Maps
+    of other numbers it fills up itself, but what is put together of such it cannot keep in blocks,
+    nor can some fusions take them.  What lies between the convolutions that make a map and those
+    that read it is widened as one.
     """
     met: set[ir.Value] = set()
     count = 0
@@ -51,7 +50,7 @@ def _wanting(node: ir.Node) -> Iterator[ir.Value]:
     groups = attribute(node, "group", 1)
     each, made = weight.shape[1], weight.shape[0] // groups
     if groups in (1, width):
-        if width % FACTOR:
+        if width % BLOCK:
             yield from _with_parts(value)
     elif (each % BLOCK or made % BLOCK) and each == made and merged(groups, each, made) is None:
         yield value
@@ -64,18 +63,18 @@ def _with_parts(value: ir.Value) -> Iterator[ir.Value]:
         maker = maker.inputs[0].producer()
     if maker is not None and is_onnx(maker, "Concat"):
         for part in maker.inputs:
-            if part is not None and width_of(part) % FACTOR:
+            if part is not None and width_of(part) % BLOCK:
                 yield part
 
 
 def _widened(region: Region) -> bool:
-    unit, most = BLOCK, MOST[0]
+    unit = BLOCK
     for each in region.groups:
         count = 1 if each % BLOCK == 0 or each == 1 else merged(8, each, each)
         if count is None:
             return False
         unit = lcm(unit, count * each)
-        most = max(most, MOST.get(count * each, 0))
+    most = MOST_DEPTHWISE if 1 in region.groups else MOST
     wide = -(-region.width // unit) * unit
     if wide == region.width or wide > most * region.width:
         return False

@@ -10,8 +10,8 @@ _FIRST = ((96, 3, 2, 32), (224, 3, 2, 32), (224, 7, 2, 64), (224, 4, 4, 96), (22
 """Sides of an image, and of kernels, strides and filters of the convolution that reads it."""
 _GROUPED = ((32, 2, 56), (128, 4, 56), (112, 8, 28), (256, 8, 28), (96, 24, 28), (384, 24, 14))
 """Channels, those of a group, and sides."""
-_ODD = ((57, 57, 28), (150, 150, 14), (90, 1, 14), (58, 1, 28), (18, 1, 56), (24, 8, 56),
-        (152, 8, 14), (168, 24, 14))  # fmt: skip
+_ODD = ((44, 44, 28), (57, 57, 28), (150, 150, 14), (90, 1, 14), (58, 1, 28), (18, 1, 56),
+        (24, 8, 56), (152, 8, 14), (168, 24, 14))  # fmt: skip
 """Channels, those of a group, and sides."""
 _WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
 """Channels before and after widening, and sides."""
