@@ -29,7 +29,8 @@ def remove_zero_channels(model: Model) -> Changes:
     A layer is a MatMul, Gemm or Conv with constant weights; between it and the layers that read it
     stand activations, pools and arithmetic with constants only.  Equal for finite values.  Whether
     the readers ignore an output is looked at where weights are small or some outputs look zero, so
-    that the weights of a large model are not all read.
+    that the weights of a large model are not all read.  Convolutions keep zeros that fill a block
+    of 16, with which they run as fast as without.
     """
     if not _any_zeros(model):
         return Changes()

@@ -30,7 +30,8 @@ def instruction_set() -> str:
     architecture = platform.machine().lower()
     if architecture not in ("x86_64", "amd64"):
         return {"aarch64": "arm64"}.get(architecture, architecture)
-    found = set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+    told = np.show_config(mode="dicts") or {}
+    found = set(told.get("SIMD Extensions", {}).get("found", ()))
     widths = (("avx512", {"X86_V4", "AVX512F", "AVX512_SKX"}), ("avx2", {"X86_V3", "AVX2"}))
     return next((f"x86-64 {name}" for name, signs in widths if signs & found), "x86-64")
 
