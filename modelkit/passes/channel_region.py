@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import const_of
+from modelkit.model import add_constant, const_of
 from modelkit.passes.remove_zero_channels import OTHERS, POOLS, ZERO_KEEPING
-from modelkit.passes.surgery import attribute, initializer, ints, is_onnx
+from modelkit.passes.surgery import attribute, ints, is_onnx
 
 UNARY = ZERO_KEEPING | OTHERS | {"Clip", "QuickGelu", "Swish", "ThresholdedRelu"}
 """Operators that make a number of every number, of 0 too."""
@@ -73,8 +73,7 @@ class Region:
         old = node.inputs[place]
         assert old is not None
         assert old.name is not None
-        new = initializer(self.graph, f"{old.name}_filled", ir.tensor(array))
-        node.replace_input_with(place, new)
+        node.replace_input_with(place, add_constant(self.graph, f"{old.name}_filled", array))
         if old.name in self.graph.initializers and not (old.uses() or old.is_graph_output()):
             self.graph.initializers.pop(old.name)
 
@@ -89,12 +88,12 @@ def width_of(value: ir.Value | None) -> int:
 
 def weight_of(node: ir.Node) -> np.ndarray | None:
     """The constant weight of a convolution over images whose bias is constant too."""
-    if not is_onnx(node, "Conv") or any(
-        value is not None and value.const_value is None for value in node.inputs[1:]
-    ):
+    if not is_onnx(node, "Conv"):
         return None
-    weight = const_of(node.inputs[1])
-    return weight if weight is not None and weight.ndim == 4 else None
+    weight, *others = (const_of(value) for value in node.inputs[1:] if value is not None)
+    if weight is None or weight.ndim != 4 or any(array is None for array in others):
+        return None
+    return weight
 
 
 def region_of(graph: ir.Graph, start: ir.Value) -> Region | None:
@@ -150,7 +149,8 @@ def _met_convolution(region: Region, node: ir.Node, place: int, value: ir.Value)
     weight, source, places = weight_of(node), node.inputs[0], region.values[value]
     if weight is None or source is None or place > 0:
         return None
-    groups, has_bias = attribute(node, "group", 1), len(node.inputs) > 2
+    groups = attribute(node, "group", 1)
+    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     if groups == 1:
         region.fill(node, 1, 0 if place < 0 else 1, places)
         if place < 0 and has_bias:

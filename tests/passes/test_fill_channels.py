@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
@@ -8,6 +9,7 @@ from modelkit.model import Model, const_of
 from modelkit.passes.fill_channels import fill_channels
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.remove_zero_channels import remove_zero_channels
+from modelkit.passes.surgery import attribute
 from tests.models import parsed
 from tests.passes.harness import Feeds, check, normal, run
 
@@ -41,8 +43,9 @@ def convolutions(model: Model) -> list[tuple[int, ...]]:
     found = []
     for node in model.graph:
         if node.op_type == "Conv":
-            weight, group = const_of(node.inputs[1]), node.attributes.get("group")
-            found.append((*np.shape(weight)[:2], group.as_int() if group else 1))  # type: ignore[arg-type]
+            weight = const_of(node.inputs[1])
+            assert weight is not None
+            found.append((*weight.shape[:2], attribute(node, "group", 1)))
     return found
 
 
@@ -128,6 +131,25 @@ def test_all_else_is_left(body: str, weights: str, width: int) -> None:
     if "axes = {1}" in made:
         made = made.replace("float[4, 57, 1, 1] v", "float[4, 1, 1, 1] v")
     assert filled(made)[1] == 0
+
+
+def test_a_bias_may_be_left_out_by_an_empty_name() -> None:
+    proto = parsed(text("c = Relu(a) d = Conv(c, u) z = Relu(d)", ", float[57, 57, 1, 1] u"))
+    proto.graph.node[2].input.append("")
+    model = ir.serde.deserialize_model(proto)
+    infer_symbols(model)
+    assert fill_channels(model).count == 2
+    assert convolutions(model) == [(64, 3, 1), (64, 64, 1), (4, 64, 1)]
+
+
+def test_a_bias_that_is_also_an_input_is_left() -> None:
+    proto = parsed(text("z = Relu(a)"))
+    proto.graph.input.add(name="b").CopyFrom(
+        onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, [57])
+    )
+    model = ir.serde.deserialize_model(proto)
+    infer_symbols(model)
+    assert fill_channels(model).count == 0
 
 
 def test_a_map_that_is_an_output_is_left() -> None:
