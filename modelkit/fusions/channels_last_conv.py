@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.linear_as_conv import BLOCK
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, convolution, op
 
 LEVEL = "all"
 OPSET = 11
@@ -20,15 +20,8 @@ ORDER = 28  # when nothing else asks for the channels of the image
 _FRONT = [0, 3, 1, 2]
 
 
-def with_bias(x: Expr, w: Expr, b: Expr) -> Expr:
-    return op.Conv(op.Transpose(x, perm=_FRONT), w, b).named("conv")
-
-
-def plain(x: Expr, w: Expr) -> Expr:
-    return op.Conv(op.Transpose(x, perm=_FRONT), w).named("conv")
-
-
-before = (with_bias, plain)
+def before(x: Expr, w: Expr, b: Expr) -> Expr:
+    return convolution(op.Transpose(x, perm=_FRONT), w, b)
 
 
 def when(x: Capture, w: Capture, conv: Capture) -> str | None:

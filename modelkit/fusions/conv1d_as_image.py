@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.linear_as_conv import BLOCK
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, convolution, op
 
 LEVEL = "all"
 OPSET = 13
@@ -17,15 +17,8 @@ ORDER = 20  # when all constants are in the weights
 HEIGHT = np.array([2], np.int64)
 
 
-def with_bias(x: Expr, w: Expr, b: Expr) -> Expr:
-    return op.Conv(x, w, b).named("conv")
-
-
-def plain(x: Expr, w: Expr) -> Expr:
-    return op.Conv(x, w).named("conv")
-
-
-before = (with_bias, plain)
+def before(x: Expr, w: Expr, b: Expr) -> Expr:
+    return convolution(x, w, b)
 
 
 def when(x: Capture, w: Capture, conv: Capture) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.linear_as_conv import BLOCK
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, convolution, op
 
 LEVEL = "all"
 ORDER = 1  # behind conv1d_as_image
@@ -19,15 +19,8 @@ WIDEST = {2: 3 * BLOCK, 4: BLOCK, 8: BLOCK}
 """Groups made one, and the channels they may have then: zeros are multiplied too."""
 
 
-def with_bias(x: Expr, w: Expr, b: Expr) -> Expr:
-    return op.Conv(x, w, b).named("conv")
-
-
-def without_bias(x: Expr, w: Expr) -> Expr:
-    return op.Conv(x, w).named("conv")
-
-
-before = (with_bias, without_bias)
+def before(x: Expr, w: Expr, b: Expr) -> Expr:
+    return convolution(x, w, b)
 
 
 def when(x: Capture, w: Capture, conv: Capture) -> str | None:

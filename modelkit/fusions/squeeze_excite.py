@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from modelkit.fusions.linear_as_conv import BLOCK
-from modelkit.rewrite import Capture, Expr, either, op
+from modelkit.rewrite import Capture, Expr, convolution, either, op
 
 OPSET = 11
 LEVEL = "all"
@@ -26,14 +26,10 @@ def _mean(x: Expr) -> Expr:
     return either(op.GlobalAveragePool(x), *means)
 
 
-def _conv(x: Expr, w: Expr, b: Expr, name: str) -> Expr:
-    return either(op.Conv(x, w, b).named(name), op.Conv(x, w).named(name))
-
-
 def _block(activation: Callable[[Expr], Expr], gate: str) -> Callable[..., Expr]:
     def block(x: Expr, w1: Expr, b1: Expr, w2: Expr, b2: Expr) -> Expr:
-        small = _conv(_mean(x), w1, b1, "squeeze")
-        wide = _conv(activation(small), w2, b2, "excite")
+        small = convolution(_mean(x), w1, b1, "squeeze")
+        wide = convolution(activation(small), w2, b2, "excite")
         return x * Expr(gate, (wide,)).named("gate")
 
     return block

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.linear_as_conv import BLOCK
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, convolution, op
 from modelkit.rewrite.winograd import CONV, CONV_RELU, DOMAIN, ROWS, attributes
 
 LEVEL = "all"
@@ -25,22 +25,14 @@ _STEPS = ("strides", "dilations")
 
 
 def relu(x: Expr, w: Expr, b: Expr) -> Expr:
-    return op.Relu(op.Conv(x, w, b).named("conv")).named("relu")
+    return op.Relu(convolution(x, w, b)).named("relu")
 
 
-def relu_without_bias(x: Expr, w: Expr) -> Expr:
-    return op.Relu(op.Conv(x, w).named("conv")).named("relu")
+def plain(x: Expr, w: Expr, b: Expr) -> Expr:
+    return convolution(x, w, b)
 
 
-def with_bias(x: Expr, w: Expr, b: Expr) -> Expr:
-    return op.Conv(x, w, b).named("conv")
-
-
-def without_bias(x: Expr, w: Expr) -> Expr:
-    return op.Conv(x, w).named("conv")
-
-
-before = (relu, relu_without_bias, with_bias, without_bias)
+before = (relu, plain)
 
 
 def when(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:

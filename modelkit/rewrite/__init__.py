@@ -5,7 +5,7 @@ Matching never changes the graph; only :func:`apply` does.
 
 from modelkit.rewrite.apply import Applied, apply
 from modelkit.rewrite.capture import Capture
-from modelkit.rewrite.expression import Expr, Operand, either, op
+from modelkit.rewrite.expression import Expr, Operand, convolution, either, op
 from modelkit.rewrite.fusion import Fusion, read_fusion
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Fusion",
     "Operand",
     "apply",
+    "convolution",
     "either",
     "op",
     "read_fusion",

@@ -97,3 +97,8 @@ op = _Operators()
 def either(*expressions: Expr) -> Expr:
     """Any of ``expressions``, tried in this order."""
     return Expr(EITHER, expressions)
+
+
+def convolution(x: Expr, w: Expr, b: Expr, name: str = "conv") -> Expr:
+    """A Conv called ``name``, with or without the bias ``b``."""
+    return either(op.Conv(x, w, b).named(name), op.Conv(x, w).named(name))
