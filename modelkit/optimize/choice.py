@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modelkit.errors import UsageError
 from modelkit.fusions import load_fusions
 from modelkit.model import newest_of
-from modelkit.passes import FIRST, LAST, LEVELS, name_of
+from modelkit.passes import LEVELS, ONCE, name_of
 from modelkit.passes.convert_opset import NEWEST
 from modelkit.reports import Rewrite
 from modelkit.safe import safe
@@ -77,8 +77,7 @@ def rewrites() -> tuple[Rewrite, ...]:
     """Every pass in the order it first runs, then every fusion by level and name."""
     passes = {name_of(each): each.__doc__ for passes in LEVELS.values() for each in passes}
     found = [Rewrite(name, "pass", "basic", _first_line(doc)) for name, doc in passes.items()]
-    once = (*FIRST, *LAST)
-    found += [Rewrite(name_of(each), "pass", "all", _first_line(each.__doc__)) for each in once]
+    found += [Rewrite(name_of(each), "pass", "all", _first_line(each.__doc__)) for each in ONCE]
     fusions = sorted(load_fusions(), key=lambda each: (list(LEVELS).index(each.level), each.name))
     found += [Rewrite(f.name, "fusion", f.level, _first_line(f.doc)) for f in fusions]
     return tuple(found)

@@ -71,6 +71,7 @@ LEVELS: dict[str, tuple[Pass, ...]] = {"basic": BASIC, "extended": BASIC, "all":
 
 FIRST: tuple[Pass, ...] = (fill_channels,)
 LAST: tuple[Pass, ...] = (distinguish_dims,)
+ONCE = (*FIRST, *LAST)
 """What runs once, before and behind all fusions of level all, where the target's table allows."""
 
 MAX_ROUNDS = 6
@@ -133,6 +134,7 @@ __all__ = [
     "FIRST",
     "LAST",
     "LEVELS",
+    "ONCE",
     "Changes",
     "Pass",
     "Watch",

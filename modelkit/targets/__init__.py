@@ -47,10 +47,9 @@ class Target:
 
         ``runtime`` is the version of ONNX Runtime here, of which the first two numbers count.
         """
-        release = ".".join(runtime.split(".")[:2])
         pairs = (
             (self.instructions, instructions),
-            (self.runtime and f"ONNX Runtime {self.runtime}", f"ONNX Runtime {release}"),
+            (self.runtime and f"ONNX Runtime {self.runtime}", f"ONNX Runtime {release(runtime)}"),
         )
         others = (f"{there}, not {here}" for there, here in pairs if there not in ("", here))
         return " and ".join(others)
@@ -76,6 +75,11 @@ class Target:
         if max(ratios.values()) < 1.0:
             return f"it brings nothing on target {self.name}"
         return None
+
+
+def release(version: str) -> str:
+    """The first two numbers of a version: 1.31 of 1.31.1."""
+    return ".".join(version.split(".")[:2])
 
 
 def names() -> list[str]:

@@ -12,7 +12,7 @@ from modelkit import progress
 from modelkit.errors import UsageError
 from modelkit.fusions import load_fusions
 from modelkit.model import Model, check_target, clone, load, save
-from modelkit.passes import FIRST, LAST, name_of, run_level
+from modelkit.passes import ONCE, name_of, run_level
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.reports import KernelRow, KernelsReport
 from modelkit.rewrite import apply
@@ -22,7 +22,7 @@ from modelkit.runtime.peak import peak_of
 from modelkit.runtime.providers import CPU, Provider, parse
 from modelkit.runtime.session import Feeds, Setup
 from modelkit.runtime.session import version as ort_version
-from modelkit.targets import Target, text_of
+from modelkit.targets import Target, release, text_of
 from modelkit.tune.activations import ACTIVATIONS
 from modelkit.tune.contrib import CONTRIB
 from modelkit.tune.images import IMAGES
@@ -78,7 +78,7 @@ def measure_kernels(
         command=f"modelkit tune --kernels --providers {device.name} --intra-op {intra_op}"
         f" --duration {seconds:g}",
         instructions=instruction_set() if device == CPU else "",
-        runtime=".".join(ort_version().split(".")[:2]),
+        runtime=release(ort_version()),
         ratios=_grouped(rows),
     )
     if output:
@@ -142,7 +142,7 @@ def _memory(before: Path, after: Path, feeds: Feeds) -> float:
 def _apply(model: Model, names: Sequence[str]) -> set[str]:
     """Apply the fusions called ``names``, one after the other; gives those that fired."""
     fired: set[str] = set()
-    once = {name_of(each): each for each in (*FIRST, *LAST)}
+    once = {name_of(each): each for each in ONCE}
     for name in names:
         infer_symbols(model)
         if name in once:

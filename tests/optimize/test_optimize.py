@@ -1,3 +1,4 @@
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ g (float[batch, 4] x) => (float[batch, 4] y)
   y = Mul(d, half)
 }"""
 TRIALS = ({"x": normal(3, 4)}, {"x": normal(1, 4, seed=1)})
+
+
+SLOWER = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
+
+
+def judge(monkeypatch: pytest.MonkeyPatch, *verdicts: SpeedVerdict) -> None:
+    """Let the speed gate give these verdicts, one after the other."""
+    given = iter(verdicts)
+    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: next(given))
 
 
 @pytest.fixture
@@ -158,9 +168,7 @@ def test_when_leaving_one_out_does_not_help_nothing_is_written(
 def test_slower_levels_step_back_until_one_is_not(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
-    verdicts = iter([slower, SpeedVerdict(None, True, "even")])
-    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: next(verdicts))
+    judge(monkeypatch, SLOWER, SpeedVerdict(None, True, "even"))
     report = optimize_file(str(source))
     assert report.level == "basic"
     assert report.notes == ("level all stepped back: slower than the source",)
@@ -177,9 +185,7 @@ LINEAR = """<ir_version: 10, opset_import: ["": 20]> g (float[n, s, 256] x) => (
 def test_before_a_level_is_given_up_its_sure_gains_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
-    verdicts = iter([slower, SpeedVerdict(None, True, "even")])
-    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: next(verdicts))
+    judge(monkeypatch, SLOWER, SpeedVerdict(None, True, "even"))
     report = optimize_file(str(model_file(tmp_path / "m.onnx", LINEAR)))
     assert report.level == "all"
     assert report.notes[0] == "level all stepped back: slower than the source"
@@ -211,8 +217,7 @@ def test_a_table_of_another_machine_is_named(
 def test_the_original_is_delivered_when_every_level_is_slower(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
-    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: slower)
+    judge(monkeypatch, *repeat(SLOWER, 9))
     report = optimize_file(str(source))
     assert report.level == module.ORIGINAL
     assert report.operators_after == report.operators_before
@@ -223,8 +228,7 @@ def test_the_original_is_delivered_when_every_level_is_slower(
 def test_what_the_runtime_spoils_is_healed_whatever_it_costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slower = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
-    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: slower)
+    judge(monkeypatch, *repeat(SLOWER, 9))
     text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 2, 8, 8] x) => (float[n, 2, a, b] y)
     <int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}> {
     e = Exp(x) m = Neg(e) q = Pad(m, p) y = MaxPool<kernel_shape=[3, 3]>(q) }"""
