@@ -1,6 +1,7 @@
 """``modelkit convert``."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,9 @@ import typer
 from modelkit.cli import options
 from modelkit.cli.execute import execute, listing
 from modelkit.cli.groups import Manner, Preparation, Writing
+
+_TENSORFLOW = (".keras", ".h5", ".hdf5", ".pb", ".meta")
+_FREEZING = 10
 
 
 class Dtype(StrEnum):
@@ -102,4 +106,10 @@ def convert(
         "preprocessing": preparation.words(),
         **writing.arguments(),
     }
-    execute("convert", arguments, manner)
+    execute("convert", arguments, manner, copies=_copies(Path(source)))
+
+
+def _copies(source: Path) -> int:
+    """How many times the memory others need: TensorFlow freezes a graph in many copies."""
+    is_tensorflow = source.suffix in _TENSORFLOW or (source / "saved_model.pb").is_file()
+    return _FREEZING if is_tensorflow else 1

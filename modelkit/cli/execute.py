@@ -18,9 +18,16 @@ _DATA = 16 << 20
 
 
 def execute(
-    verb: str, arguments: dict[str, Any], manner: Manner, *, page: str | None = None
+    verb: str,
+    arguments: dict[str, Any],
+    manner: Manner,
+    *,
+    page: str | None = None,
+    copies: int = 1,
 ) -> Any:
     """Run ``verb``, print its report, and return it; ``page`` is an HTML file to write it to.
+
+    ``copies`` tells how many times as much memory as usual the model may take.
 
     Tables of writing verbs go to stderr and the written path to stdout; tables of the others are
     the result and go to stdout.  With ``--json`` stdout is the report alone.
@@ -40,7 +47,7 @@ def execute(
                 arguments,
                 timeout=manner.timeout,
                 memory_limit=limit,
-                model_bytes=size,
+                model_bytes=size * copies,
                 listener=listener,
             )
     except KeyboardInterrupt:

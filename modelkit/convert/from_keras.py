@@ -13,7 +13,7 @@ import numpy as np
 
 from modelkit.convert.from_tensorflow import open_saved_model
 from modelkit.convert.source import Options, Source
-from modelkit.convert.tensorflow_graphs import quiet
+from modelkit.convert.tensorflow_graphs import guarded, quiet
 from modelkit.errors import BadInput, MissingExtra
 from modelkit.runtime.session import Feeds
 from modelkit.safe import safe
@@ -71,7 +71,7 @@ def _own(model: Any, found: Source, title: str, names: list[str], places: list[s
         flat = [np.asarray(value) for value in tf.nest.flatten(result)]
         return dict(zip(names, flat, strict=True))
 
-    return Source(title, call, found.inputs, found.routes)
+    return Source(title, guarded(call), found.inputs, found.routes)
 
 
 def _version(path: Path) -> str:

@@ -8,16 +8,17 @@ import numpy as np
 
 from modelkit.convert.source import Options, Route, Source
 from modelkit.convert.tensorflow_graphs import (
-    OPSET,
     Graph,
     frozen,
+    guarded,
     named,
     operators,
     quiet,
     refuse_risky,
-    refused,
     source_of,
     specs_of,
+    through_tf2onnx,
+    translated_lite,
 )
 from modelkit.errors import BadInput, UsageError
 from modelkit.model import Model
@@ -26,8 +27,6 @@ from modelkit.runtime.session import Feeds
 from modelkit.safe import safe
 
 import tensorflow as tf  # isort: skip  after tensorflow_graphs has set its environment
-import tf2onnx  # isort: skip
-from onnx_ir import from_proto  # isort: skip
 from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
 
 # Nodes nobody reads that are still no results.
@@ -276,15 +275,11 @@ def _open_lite(path: Path, options: Options) -> Source:
 
     def export() -> Model:
         names = [_short(d["name"]) for d in outputs]
-        try:
-            proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
-        except Exception as error:  # tf2onnx raises any type
-            raise refused(error) from None
-        return named(from_proto(proto), specs, names)
+        return named(through_tf2onnx(lambda: translated_lite(str(path))), specs, names)
 
     title = "TensorFlow Lite, quantized" if quantized else "TensorFlow Lite"
-    routes = (Route("tf2onnx", export),)
-    return Source(title, call, specs, routes, step="requantized" if quantized else "convert")
+    step = "requantized" if quantized else "convert"
+    return Source(title, guarded(call), specs, (Route("tf2onnx", export),), step=step)
 
 
 def _free(dim: int) -> int | None:

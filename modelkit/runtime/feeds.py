@@ -74,7 +74,7 @@ def propose(
     fixed = dict(dims or {})
     _check_dims(chosen, fixed)
     origin = "input spec of the model" if known else "seeded"
-    failure: ModelkitError | None = None
+    failure = ""
     for hypothesis in _HYPOTHESES:
         trials = tuple(
             (_feeds(chosen, hypothesis, fixed, number, seed + number), seed + number)
@@ -85,11 +85,12 @@ def propose(
         try:
             if _usable(run, chosen, hypothesis, fixed, trials):
                 return Proposal(trials, origin)
+            failure = "its outputs ignore its inputs"  # more telling than sizes it does not take
         except ModelkitError as error:
-            failure = failure or error
+            failure = failure or error.cause or error.message
     raise CheckFailed(
         "no generated inputs run on this model with finite outputs that depend on them",
-        cause=failure.cause or failure.message if failure else "its outputs ignore its inputs",
+        cause=failure,
         hint="give real ones: --eval-data (compare), --calib-data (fp16, quantize), --sample "
         "(convert); optimize and convert go on unproven with --no-verify --no-measure",
         code="no-inputs",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from modelkit.worker.log import tells_out_of_memory
 
 _NEAR = 0.9
+_CROWDED = 0.75  # what a library asked for last may have been large
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Death:
     how: str
     why: str
     out_of_memory: bool
+    crowded: bool
+    """Whether it held so much that native code may have crashed for want of more."""
 
 
 def examine(code: int, words: str, peak: int, ceiling: int) -> Death:
@@ -28,6 +31,7 @@ def examine(code: int, words: str, peak: int, ceiling: int) -> Death:
         _how(code),
         words or _why(code, killed=killed),
         tells_out_of_memory(words) or (killed and peak > _NEAR * ceiling),
+        peak > _CROWDED * ceiling,
     )
 
 

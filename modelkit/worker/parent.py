@@ -210,10 +210,15 @@ class _Conversation:
         end = death.examine(self._child.code(), self._printed.words(), self._peak, ceiling)
         if end.out_of_memory:
             return self._out_of_memory()
+        hint = f"if you trust the file, please report it with the log {self._printed.keep()}"
+        if end.crowded:
+            held = f"{_readable(self._peak)} of the {_readable(self._limit)} it may have"
+            hint = (
+                f"it held {held}, and libraries crash where they get no more: try --memory-limit "
+                f"{max(1, 3 * self._limit >> 30)}GB; {hint}"
+            )
         return WorkerCrashed(
-            f"the worker {end.how} during {self._step} ({self._task})",
-            cause=end.why,
-            hint=f"if you trust the file, please report it with the log {self._printed.keep()}",
+            f"the worker {end.how} during {self._step} ({self._task})", cause=end.why, hint=hint
         )
 
 

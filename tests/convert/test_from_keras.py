@@ -64,6 +64,14 @@ def attention() -> tuple[Any, list[np.ndarray]]:
     return keras.Model(start, layers.GlobalAveragePooling1D()(mixed)), [floats(3, 6, 16)]
 
 
+def exact_gelu() -> tuple[Any, list[np.ndarray]]:
+    """A block of ConvNeXt: a convolution in groups, which Keras compiles by XLA, and erfc."""
+    start = keras.Input((16, 16, 8))
+    mixed = layers.LayerNormalization()(layers.Conv2D(8, 7, padding="same", groups=8)(start))
+    wide = layers.Dense(32, activation="gelu")(mixed)
+    return keras.Model(start, layers.Add()([start, layers.Dense(8)(wide)])), [floats(2, 16, 16, 8)]
+
+
 def words() -> tuple[Any, list[np.ndarray]]:
     parts = [keras.Input((7,), dtype="int32"), layers.Embedding(30, 8), layers.Conv1D(8, 3)]
     model = keras.Sequential([*parts, layers.GlobalMaxPooling1D(), layers.Dense(2)])
@@ -89,7 +97,7 @@ def library(model: Any, values: list[np.ndarray]) -> list[np.ndarray]:
     return [np.asarray(value) for value in tf.nest.flatten(result)]
 
 
-MODELS = (picture, two_ends, memory, gates, attention, words, normalized)
+MODELS = (picture, two_ends, memory, gates, attention, exact_gelu, words, normalized)
 
 
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)

@@ -6,12 +6,14 @@ pytest.importorskip("tensorflow")
 from modelkit.convert import tensorflow_graphs as graphs  # isort: skip
 
 import tensorflow as tf
-from onnx_ir import Model
+from onnx_ir import Model, to_proto
+from tf2onnx import optimizer
 
 from modelkit.convert.draft import Draft
 from modelkit.convert.source import Options
 from modelkit.errors import BadInput, Unsupported, UsageError
 from modelkit.model import InputSpec
+from tests.models import run
 
 
 def test_variables_and_captured_values_become_constants() -> None:
@@ -81,3 +83,36 @@ def test_what_does_not_run_is_told() -> None:
     with pytest.raises(UsageError) as caught:
         source.reference({})
     assert caught.value.cause == "shapes are incompatible"
+
+
+def test_functions_compiled_by_xla_are_taken_apart() -> None:
+    compiled = tf.function(lambda x: tf.nn.relu(x) + 1.0, jit_compile=True)
+    spec = tf.TensorSpec([None, 2], tf.float32, name="x")
+    function = tf.function(lambda x: {"y": compiled(x) * 2.0}).get_concrete_function(x=spec)
+    model = graphs.exported(graphs.frozen(function), [InputSpec("x", "float32", ("batch", 2))])
+    found = run(to_proto(model), {"x": np.array([[-1.0, 3.0]], np.float32)})
+    assert found["y"].tolist() == [[2.0, 8.0]]
+
+
+def test_an_optimizer_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(optimizer.IdentityOptimizer):  # type: ignore[misc]
+        def _optimize(self, graph: object) -> object:
+            raise KeyError("of tf2onnx")
+
+    kept = {"fails": Failing, **optimizer._get_optimizers()}
+    monkeypatch.setattr(optimizer, "_get_optimizers", lambda: kept)
+    spec = tf.TensorSpec([None, 8, 8, 3], tf.float32, name="x")
+    weight = tf.random.normal((3, 3, 3, 4))
+    function = tf.function(lambda x: {"y": tf.nn.conv2d(x, weight, 1, "SAME")})
+    frozen = graphs.frozen(function.get_concrete_function(x=spec))
+    model = graphs.exported(frozen, [InputSpec("x", "float32", ("batch", 8, 8, 3))])
+    assert [node.op_type for node in model.graph].count("Conv") == 1
+
+
+def test_keras_tells_the_layer_and_the_reason_of_what_does_not_run() -> None:
+    def call(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise ValueError("Exception in Add.call().\n\n\x1b[1mBiases must be 1D\x1b[0m\n\nArguments")
+
+    with pytest.raises(UsageError) as caught:
+        graphs.guarded(call)({})
+    assert caught.value.cause == "Exception in Add.call(). Biases must be 1D"

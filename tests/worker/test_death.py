@@ -30,6 +30,8 @@ def test_a_kill_near_the_limit_is_lack_of_memory() -> None:
     assert examine(-9, "", int(0.95 * GIB), GIB).out_of_memory
     assert not examine(-9, "", int(0.5 * GIB), GIB).out_of_memory
     assert not examine(-11, "", int(0.95 * GIB), GIB).out_of_memory
+    assert examine(-11, "", int(0.95 * GIB), GIB).crowded
+    assert not examine(-11, "", int(0.5 * GIB), GIB).crowded
     assert "short of memory" in examine(-9, "", 0, GIB).why
 
 

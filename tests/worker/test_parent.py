@@ -101,6 +101,15 @@ def test_a_segfault_names_signal_step_and_file() -> None:
     log.unlink()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells what it holds")
+def test_a_crash_near_the_limit_says_that_more_memory_may_help() -> None:
+    with pytest.raises(WorkerCrashed, match="SIGSEGV during eating") as caught:
+        run("segfault_for_want_of_memory", arguments={"held": 900 << 20}, memory_limit=1 << 30)
+    assert "of the 1.0 GiB it may have" in caught.value.hint
+    assert "--memory-limit 3GB" in caught.value.hint
+    log_named_in(caught.value.hint).unlink()
+
+
 def test_an_abort_tells_what_native_code_said() -> None:
     with pytest.raises(WorkerCrashed, match="SIGABRT") as caught:
         run("abort")

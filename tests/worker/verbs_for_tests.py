@@ -36,6 +36,14 @@ def segfault(source: str = "m.onnx") -> Change:
     raise AssertionError("unreachable")
 
 
+def segfault_for_want_of_memory(held: int) -> Change:
+    progress.step("eating")
+    kept = bytearray(held)
+    time.sleep(0.5)  # the parent looks
+    ctypes.string_at(0)
+    raise AssertionError(f"unreachable with {len(kept)} bytes")
+
+
 def abort() -> Change:
     os.write(2, b"what native code said\n")
     os.abort()
