@@ -84,7 +84,38 @@ def _photo(side: int, kernel: int, stride: int, filters: int) -> str:
     y1 = Relu(y0) y = MaxPool<kernel_shape=[3, 3], strides=[2, 2]>(y1) }}"""
 
 
+def _normalized(side: int | str) -> str:
+    """An image's normalization by channel, and the first convolution that reads it."""
+    return f"""{HEAD} (float[b, {side}, {side}, 3] x) => (float[b, 32, n, n] y)
+    <float[3] mean, float[3] gain, float[32, 3, 3, 3] w, float[32] c> {{
+    s = Sub(x, mean) m = Mul(s, gain) t = Transpose<perm=[0, 3, 1, 2]>(m)
+    y0 = Conv<strides=[2, 2]>(t, w, c) y = Relu(y0) }}"""
+
+
+_BOXES = f"""{HEAD} (float[b, 8400, 4] x) => (float[b, 8400, 4] y) <float[4] gain> {{
+    e = Exp(x) m = Mul(e, gain) y = Relu(m) }}"""
+
 IMAGES: tuple[Subject, ...] = (
+    *(
+        Subject(
+            "narrow_constant",
+            _normalized(side),
+            _POINTS,
+            also=("channels_last_conv",),
+            against=("channels_last_conv",),
+            name=f"{side}x{side} pixels",
+        )
+        for side in (64, 224, 512)
+    ),
+    Subject(
+        "narrow_constant",
+        _normalized("h"),
+        tuple({"b": b, "h": h} for b, h in ((1, 64), (1, 224), (4, 224))),
+        also=("channels_last_conv",),
+        against=("channels_last_conv",),
+        name="open pixels",
+    ),
+    Subject("narrow_constant", _BOXES, _POINTS, name="8400 boxes"),
     *(
         Subject(
             "channels_last_conv",

@@ -1,0 +1,101 @@
+"""Fold the constant that multiplies the channels a Conv reads into its weights.
+
+Why: one kernel less, and no pass over the image: what models of Keras and wrappers of others begin
+with, (image - mean) / deviation, keeps its difference alone; of image * scale + shift the shift is
+scaled in the place of the image.
+Equal: up to float rounding; zeros that pad stay zeros.
+"""
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.rewrite import Capture, Expr, convolution, either, op
+
+LEVEL = "basic"
+ORDER = 15  # behind what folds constants into the convolution before
+
+
+def _image(x: Expr) -> Expr:
+    return either(op.Transpose(x).named("moved"), x)
+
+
+def scaled(x: Expr, c: Expr, w: Expr, b: Expr) -> Expr:
+    return convolution(_image(x * c), w, b)
+
+
+def divided(x: Expr, d: Expr, w: Expr, b: Expr) -> Expr:
+    return convolution(_image(x / d), w, b)
+
+
+def shifted(x: Expr, c: Expr, d: Expr, plus: Expr, minus: Expr, w: Expr, b: Expr) -> Expr:
+    image = either(x * c, x / d)
+    return convolution(_image(either(image + plus, image - minus)), w, b)
+
+
+before = (scaled, divided, shifted)
+
+
+def when(
+    x: Capture, c: Capture, d: Capture, plus: Capture, minus: Capture, w: Capture, moved: Capture
+) -> str | None:
+    constants = [part for part in (c, d, plus, minus) if part.value is not None]
+    if not all(part.is_constant for part in constants):
+        return ""
+    if not w.is_constant or x.dtype != ir.DataType.FLOAT or w.value is None:
+        return "it is not float32 with a constant weight"
+    if len(w.value.uses()) > 1:
+        return "its weight is used elsewhere too"
+    if x.shape is None or len(x.shape) != len(np.asarray(w.const).shape):
+        return "the rank of the image is not known"
+    if not all(_by_channel(part, x, moved) for part in constants):
+        return "the factor differs within a channel"
+    scale = _scale(c, d)
+    if not np.isfinite(scale).all() or (scale == 0).any():
+        return "a factor is zero or not finite"
+    return None
+
+
+def after(
+    x: Capture,
+    c: Capture,
+    d: Capture,
+    plus: Capture,
+    minus: Capture,
+    w: Capture,
+    b: Capture,
+    moved: Capture,
+    conv: Capture,
+) -> Expr:
+    weight = np.asarray(w.const)
+    filters, each = weight.shape[:2]
+    groups = conv.attrs.get("group", 1)
+    scale = _scale(c, d).reshape(-1)
+    read = np.broadcast_to(scale, (groups * each,)).reshape(groups, 1, each)
+    factors = np.broadcast_to(read, (groups, filters // groups, each)).reshape(filters, each)
+    weight = weight * factors.reshape(filters, each, *[1] * (weight.ndim - 2))
+    image: Expr = x
+    if plus.value is not None:
+        image = x + np.asarray(plus.const) / _scale(c, d)
+    if minus.value is not None:
+        image = x - np.asarray(minus.const) / _scale(c, d)
+    if moved.value is not None:
+        image = op.Transpose(image, **moved.attrs)
+    return op.Conv(image, weight.astype(np.float32), b, **conv.attrs)
+
+
+def _scale(c: Capture, d: Capture) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(c.const) if c.value is not None else 1 / np.asarray(d.const)
+
+
+def _by_channel(part: Capture, x: Capture, moved: Capture) -> bool:
+    """Whether a constant differs along the axis of channels of ``x`` only, and adds no numbers."""
+    assert x.shape is not None
+    rank, shape = len(x.shape), np.asarray(part.const).shape
+    channels = 1
+    if moved.value is not None:
+        channels = list(moved.attrs.get("perm", range(rank)[::-1]))[1]
+    whole = (1,) * (rank - len(shape)) + shape
+    if len(whole) > rank or whole[channels] not in (1, x.shape[channels]):
+        return False
+    return all(size == 1 for axis, size in enumerate(whole) if axis != channels)
