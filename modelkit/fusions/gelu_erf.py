@@ -12,8 +12,9 @@ OPSET = 20
 
 
 def _gate(x: Expr) -> Expr:
-    """1 + erf(x / sqrt(2))."""
-    return op.Erf(either(x / sqrt(2), x * sqrt(0.5))) + 1.0
+    """1 + erf(x / sqrt(2)), or 1 - erf(-x / sqrt(2)) as Keras has it."""
+    of_minus = op.Erf(either((-x) / sqrt(2), (-x) * sqrt(0.5), x * -sqrt(0.5)))
+    return either(op.Erf(either(x / sqrt(2), x * sqrt(0.5))) + 1.0, 1.0 - of_minus)
 
 
 def half_inside(x: Expr) -> Expr:

@@ -7,32 +7,89 @@ Equal: up to float rounding.
 
 import numpy as np
 
-from modelkit.rewrite import Capture, Expr, op
+from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "basic"
 
 
-def before(x: Expr, w: Expr, b: Expr, flat: Expr, shape: Expr) -> Expr:
-    product = op.Gemm(op.Reshape(x, flat), w, b).named("gemm")
+def gemm(x: Expr, w: Expr, b: Expr, flat: Expr, shape: Expr) -> Expr:
+    rows = op.Reshape(x, flat).named("rows").shared()
+    product = either(op.Gemm(rows, w, b).named("gemm"), op.Gemm(rows, w).named("gemm"))
     return op.Reshape(product, shape).named("made")
 
 
-def when(x: Capture, w: Capture, b: Capture, gemm: Capture, made: Capture) -> str | None:
+def matmul(x: Expr, w: Expr, flat: Expr, shape: Expr) -> Expr:
+    rows = op.Reshape(x, flat).named("rows").shared()
+    return op.Reshape(op.MatMul(rows, w), shape).named("made")
+
+
+before = (gemm, matmul)
+
+
+def when(
+    x: Capture,
+    w: Capture,
+    b: Capture,
+    gemm: Capture,
+    shape: Capture,
+    rows: Capture,
+    made: Capture,
+) -> str | None:
+    if rows.shape is None or len(rows.shape) != 2:
+        return ""
     attributes = gemm.attrs
-    if attributes.get("transA", 0) or {attributes.get(x, 1.0) for x in ("alpha", "beta")} != {1.0}:
+    factors = ["alpha"] if b.value is None else ["alpha", "beta"]
+    if attributes.get("transA", 0) or any(attributes.get(each, 1.0) != 1.0 for each in factors):
         return "it scales or transposes"
-    if not w.is_constant or w.shape is None or not b.is_constant or len(b.shape or (0, 0)) != 1:
+    if not w.is_constant or w.shape is None or len(w.shape) != 2:
         return "its weight or bias is not a constant"
-    deep, wide = w.shape[::-1] if attributes.get("transB", 0) else w.shape
-    if x.shape is None or made.shape is None or len(x.shape) < 3 or x.shape[-1] != deep:
+    if b.value is not None and (not b.is_constant or len(b.shape or (0, 0)) != 1):
+        return "its weight or bias is not a constant"
+    deep, _ = _sizes(w, gemm)
+    if x.shape is None or made.shape is None or _leading(x, deep) < 2:
         return "it flattens more than the leading axes"
-    if None in x.shape or made.shape != (*x.shape[:-1], wide):
-        return "its result does not get the axes of its input back"
-    return None
+    if _is_whole(x, w, gemm, made) or shape.const is None or 0 not in shape.const:
+        return None  # other axes are of numbers that do not look at those of the rows
+    return "its result does not get the axes of its input back"
 
 
-def after(x: Capture, w: Capture, b: Capture, gemm: Capture) -> Expr:
+def _sizes(w: Capture, gemm: Capture) -> tuple[int, int]:
+    """Numbers of a row before and after."""
+    deep, wide = np.asarray(w.const).shape
+    return (wide, deep) if gemm.attrs.get("transB", 0) else (deep, wide)
+
+
+def _leading(x: Capture, deep: int) -> int:
+    """How many axes of ``x`` stand before those that together are a row; 0 if none are one."""
+    assert x.shape is not None
+    row = 1
+    for place in reversed(range(len(x.shape))):
+        dim = x.shape[place]
+        row *= dim if isinstance(dim, int) else 0
+        if row == deep and x.shape[place - 1] != 1:
+            return place
+        if not 0 < row <= deep:
+            break
+    return 0
+
+
+def _is_whole(x: Capture, w: Capture, gemm: Capture, made: Capture) -> bool:
+    """Whether the result has the axes of ``x``, of which only the last differs."""
+    deep, wide = _sizes(w, gemm)
+    assert x.shape is not None
+    return x.shape[-1] == deep and None not in x.shape and made.shape == (*x.shape[:-1], wide)
+
+
+def after(x: Capture, w: Capture, b: Capture, gemm: Capture, shape: Capture, made: Capture) -> Expr:
+    assert x.shape is not None
+    deep, _ = _sizes(w, gemm)
     weight: Expr | np.ndarray = w
     if gemm.attrs.get("transB", 0):
         weight = np.ascontiguousarray(np.asarray(w.const).T)
-    return op.MatMul(x, weight) + b
+    leading = _leading(x, deep)
+    rows: Expr = x
+    if leading < len(x.shape) - 1:
+        rows = op.Reshape(x, np.array([0] * leading + [deep], np.int64))
+    product = op.MatMul(rows, weight)
+    whole = product if b.value is None else product + b
+    return whole if _is_whole(x, w, gemm, made) else op.Reshape(whole, shape, **made.attrs)

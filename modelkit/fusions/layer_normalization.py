@@ -1,8 +1,12 @@
 """Fuse the parts of a layer normalization into one LayerNormalization.
 
-Why: nine kernels become one; exporters below opset 17 and tf2onnx write the parts.
-Equal: up to float rounding, when mean and variance are over the last axis alone.
+Why: nine kernels become one; exporters below opset 17 and tf2onnx write the parts.  Over the
+channels of images it is that of rows that are moved there and back, which convolutions as linear
+layers and their neighbours then take along.
+Equal: up to float rounding, when mean and variance are over the last axis or the channels alone.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,18 +15,35 @@ from modelkit.rewrite import Capture, Expr, either, op
 OPSET = 17
 
 
-def with_axes_input(x: Expr, axes: Expr, epsilon: Expr, scale: Expr, bias: Expr) -> Expr:
-    difference = x - op.ReduceMean(x, axes)
+def _spellings(
+    x: Expr, mean: Expr, variance: Callable[[Expr], Expr], rest: tuple[Expr, Expr, Expr]
+) -> Expr:
+    """(x - mean) / deviation * scale + bias, and so with the scale folded into the deviation."""
+    epsilon, scale, bias = rest
+    difference = x - mean
     square = either(difference**2.0, difference * difference)
-    deviation = op.Sqrt(op.ReduceMean(square, axes) + epsilon)
-    return (difference / deviation) * scale + bias
+    deviation = op.Sqrt(variance(square) + epsilon)
+    factor = either(op.Reciprocal(deviation), 1.0 / deviation) * scale
+    shift = either((-mean) * factor + bias, bias - mean * factor)
+    return either((difference / deviation) * scale + bias, x * factor + shift)
+
+
+def with_axes_input(x: Expr, axes: Expr, epsilon: Expr, scale: Expr, bias: Expr) -> Expr:
+    mean = op.ReduceMean(x, axes).named("mean")
+
+    def variance(square: Expr) -> Expr:
+        return op.ReduceMean(square, axes).named("variance")
+
+    return _spellings(x, mean, variance, (epsilon, scale, bias))
 
 
 def with_axes_attribute(x: Expr, epsilon: Expr, scale: Expr, bias: Expr) -> Expr:
-    difference = x - op.ReduceMean(x).named("mean")
-    square = either(difference**2.0, difference * difference)
-    deviation = op.Sqrt(op.ReduceMean(square).named("variance") + epsilon)
-    return (difference / deviation) * scale + bias
+    mean = op.ReduceMean(x).named("mean")
+
+    def variance(square: Expr) -> Expr:
+        return op.ReduceMean(square).named("variance")
+
+    return _spellings(x, mean, variance, (epsilon, scale, bias))
 
 
 before = (with_axes_input, with_axes_attribute)
@@ -39,16 +60,24 @@ def when(
 ) -> str | None:
     if x.shape is None:
         return "the rank of its input is unknown"
+    rank = len(x.shape)
     for found in _axes(axes, mean, variance):
-        if found not in ([-1], [len(x.shape) - 1]):
-            return f"it is over axes {found}, not the last one"
+        if found is None or len(found) != 1 or found[0] % rank not in _places(rank):
+            return f"it is over axes {found}, not the last one or the channels"
+    if any(part.attrs.get("keepdims", 1) != 1 for part in (mean, variance)):
+        return "its mean loses an axis"
     if epsilon.const is None or epsilon.const.size != 1:
         return "epsilon is not a constant"
-    width = x.shape[-1]
+    axis = _axis(axes, mean, rank)
     for name, value in (("scale", scale), ("bias", bias)):
-        if value.shape is None or list(value.shape) != [width]:
-            return f"{name} is not a vector of the last axis"
+        if not _is_vector(value, x, axis):
+            return f"{name} is not a vector of the normalized axis"
     return None
+
+
+def _places(rank: int) -> set[int]:
+    """The last axis, and that of the channels of an image."""
+    return {rank - 1, *([1] if rank in (3, 4, 5) else [])}
 
 
 def _axes(axes: Capture, mean: Capture, variance: Capture) -> list[list[int] | None]:
@@ -57,7 +86,37 @@ def _axes(axes: Capture, mean: Capture, variance: Capture) -> list[list[int] | N
     return [list(part.attrs.get("axes", ())) for part in (mean, variance)]
 
 
-def after(x: Capture, epsilon: Capture, scale: Capture, bias: Capture) -> Expr:
+def _axis(axes: Capture, mean: Capture, rank: int) -> int:
+    found = _axes(axes, mean, mean)[0]
+    assert found is not None
+    return found[0] % rank
+
+
+def _is_vector(value: Capture, x: Capture, axis: int) -> bool:
+    assert x.shape is not None
+    if value.shape is None or len(value.shape) > len(x.shape):
+        return False
+    if list(value.shape) == [x.shape[axis]] and axis == len(x.shape) - 1:
+        return True
+    whole = [dim if place == axis else 1 for place, dim in enumerate(x.shape)]
+    ones = [1] * (len(x.shape) - len(value.shape))
+    return value.is_constant and [*ones, *value.shape] == whole
+
+
+def after(
+    x: Capture, axes: Capture, mean: Capture, epsilon: Capture, scale: Capture, bias: Capture
+) -> Expr:
+    assert x.shape is not None
     assert epsilon.const is not None
-    value = float(np.reshape(epsilon.const, ()))
-    return op.LayerNormalization(x, scale, bias, axis=-1, epsilon=value)
+    rank, value = len(x.shape), float(np.reshape(epsilon.const, ()))
+    axis = _axis(axes, mean, rank)
+    vectors = (part if len(part.shape or ()) == 1 else _flat(part) for part in (scale, bias))
+    if axis == rank - 1:
+        return op.LayerNormalization(x, *vectors, axis=-1, epsilon=value)
+    last = [0, *range(2, rank), 1]
+    rows = op.LayerNormalization(op.Transpose(x, perm=last), *vectors, axis=-1, epsilon=value)
+    return op.Transpose(rows, perm=[0, rank - 1, *range(1, rank - 1)])
+
+
+def _flat(part: Capture) -> np.ndarray:
+    return np.asarray(part.const).reshape(-1)

@@ -11,6 +11,7 @@ from modelkit import progress
 from modelkit.model import Model
 from modelkit.passes.changes import Changes
 from modelkit.passes.distinguish_dims import distinguish_dims
+from modelkit.passes.drop_unit_axes import drop_unit_axes
 from modelkit.passes.fill_channels import fill_channels
 from modelkit.passes.fold_constants import fold_constants
 from modelkit.passes.infer_symbols import infer_symbols
@@ -33,6 +34,7 @@ from modelkit.passes.settle_weights import settle_weights
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.share_duplicates import share_duplicates
 from modelkit.passes.share_initializers import share_initializers
+from modelkit.passes.split_batches import split_batches
 from modelkit.passes.trace_dims import trace_dims
 from modelkit.reports import Change
 
@@ -53,10 +55,12 @@ BASIC: tuple[Pass, ...] = (
     fold_constants,
     remove_dead_branches,
     restore_batch_axes,
+    split_batches,
     settle_reshapes,
     read_whole,
     read_uniform,
     merge_chains,
+    drop_unit_axes,
     merge_concats,
     remove_identity,
     select_early,

@@ -65,6 +65,10 @@ _MASKED = f"""{HEAD} (float[b, s, 384] q, float[b, s, 384] k, float[b, s, 384] v
     w = Where(e, zero, low) m = Max(w, bound)
     y = Attention<q_num_heads=12, kv_num_heads=12>(q, k, v, m) }}"""
 
+_BLENDED = f"""{HEAD} (float[b, 12, s, s] x, bool[b, 1, 1, s] m) => (float[b, 12, s, s] y) {{
+    low = Constant<value_float=-2.3726710e38>() c = Cast<to=1>(m) k = Mul(c, x) n = Not(m)
+    f = Cast<to=1>(n) l = Mul(low, f) a = Add(k, l) y = Softmax<axis=-1>(a) }}"""
+
 _GROUPED = f"""{HEAD} (float[b, 12, s, 64] q, float[b, 4, s, 64] k, float[b, 4, s, 64] v)
     => (float[b, 12, s, 64] y) {{
     two = Constant<value_ints=[2]>() wide = Constant<value_ints=[1, 1, 3, 1, 1]>()
@@ -183,6 +187,7 @@ STANDARD: tuple[Subject, ...] = (
             " a = Add(r, e) q = Sqrt(a) n = Div(d, q) z = Mul(n, w) y = Add(z, v)"
         ),
     ),
+    Subject("masked_scores", _BLENDED),
     *(
         Subject("linear_as_conv", text, also=("activation_as_image",), name=name)
         for name, text in (

@@ -11,6 +11,10 @@ SPELLINGS = {
     "captured": "d = Div(x, root) e = Erf(d) a = Add(e, one) h = Mul(half, a) y = Mul(x, h)",
     "traced": "d = Div(x, root) e = Erf(d) a = Add(e, one) m = Mul(x, a) y = Mul(m, half)",
     "half first": "d = Div(x, root) e = Erf(d) a = Add(one, e) m = Mul(half, x) y = Mul(a, m)",
+    "of Keras": "m = Mul(half, x) n = Neg(x) d = Mul(n, inverse) e = Erf(d) a = Sub(one, e)"
+    " y = Mul(m, a)",
+    "of minus x": "n = Neg(x) d = Div(n, root) e = Erf(d) a = Sub(one, e) h = Mul(half, a)"
+    " y = Mul(h, x)",
     "multiplied": "d = Mul(inverse, x) e = Erf(d) a = Add(one, e) h = Mul(a, half) y = Mul(h, x)",
 }
 

@@ -24,11 +24,64 @@ def test_a_factor_is_refused() -> None:
     assert result.reason("gemm_between_reshapes") == "it scales or transposes"
 
 
-def test_other_axes_behind_are_refused() -> None:
-    source = text().replace(
-        "back = Concat<axis=0>(h, six)", "back = Constant<value_ints=[-1, 2, 3]>()"
+@pytest.mark.parametrize("made", ["Gemm(a, w)", "Gemm<beta=0.0>(a, w)", "MatMul(a, w)"])
+def test_without_a_bias(made: str) -> None:
+    result = rewritten(text().replace("Gemm(a, w, b)", made), ["gemm_between_reshapes"], FEEDS)
+    assert result.operators == ["MatMul"]
+
+
+def test_flat_rows_may_have_other_readers() -> None:
+    source = text().replace("y = Reshape(p, back)", "z = Reshape(p, back) q = MatMul(a, w) "
+                            "u = Reshape(q, back) r = ReduceMax(a) v = Add(z, r) y = Add(u, v)")  # fmt: skip
+    result = rewritten(source, ["gemm_between_reshapes"], FEEDS)
+    assert result.counts == {"gemm_between_reshapes": 2}
+
+
+@pytest.mark.parametrize(
+    ("back", "out"),
+    [
+        ("back = Constant<value_ints=[-1, 2, 3]>()", "k, 2, 3"),
+        (
+            "parts = Constant<value_ints=[2, 3, 1]>() back = Concat<axis=0>(h, parts)",
+            "n, s, 2, 3, 1",
+        ),
+    ],
+)
+def test_other_axes_behind_are_made_of_the_product(back: str, out: str) -> None:
+    source = text().replace("back = Concat<axis=0>(h, six)", back)
+    source = source.replace("float[n, s, 6] y", f"float[{out}] y")
+    result = rewritten(source, ["gemm_between_reshapes"], FEEDS)
+    assert result.counts == {"gemm_between_reshapes": 1}
+    assert result.operators.count("Reshape") == 1
+
+
+@pytest.mark.parametrize("size", ["2, 4", "4, 1, 2"])
+def test_rows_of_several_axes(size: str) -> None:
+    source = text().replace("float[n, s, 8] x", f"float[n, s, {size}] x")
+    sizes = [int(part) for part in size.split(",")]
+    feeds = [{"x": floats(n, s, *sizes)} for n, s in ((1, 1), (2, 5))]
+    result = rewritten(source, ["gemm_between_reshapes"], feeds)
+    assert result.counts == {"gemm_between_reshapes": 1}
+
+
+@pytest.mark.parametrize("size", ["4, 2", "3, 8"])
+def test_rows_that_are_not_whole_axes_stay(size: str) -> None:
+    source = text().replace("float[n, s, 8] x", f"float[n, {size}] x")
+    source = source.replace(
+        "back = Concat<axis=0>(h, six)", "back = Constant<value_ints=[-1, 6]>()"
     )
-    source = source.replace("float[n, s, 6] y", "float[n, 2, 3] y")
+    source = source.replace("float[n, s, 6] y", "float[k, 6] y")
+    sizes = [int(part) for part in size.split(",")]
+    result = rewritten(source, ["gemm_between_reshapes"], [{"x": floats(2, *sizes)}])
+    reason = "it flattens more than the leading axes"
+    assert result.reason("gemm_between_reshapes") == (reason if size == "4, 2" else "")
+
+
+def test_axes_that_copy_those_of_the_rows_are_refused() -> None:
+    source = text().replace(
+        "back = Concat<axis=0>(h, six)", "back = Constant<value_ints=[0, 2, 3]>()"
+    )
+    source = source.replace("float[n, s, 6] y", "float[k, 2, 3] y")
     result = rewritten(source, ["gemm_between_reshapes"], FEEDS)
     reason = "its result does not get the axes of its input back"
     assert result.reason("gemm_between_reshapes") == reason

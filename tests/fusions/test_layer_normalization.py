@@ -26,13 +26,47 @@ def test_the_parts_become_one_operator(square: str, mean: str, opset: int) -> No
     assert result.operators == ["LayerNormalization"]
 
 
+def folded(shift: str, factor: str = "i = Reciprocal(s)", opset: int = 18) -> str:
+    """As Keras and tf.nn.batch_normalization have it."""
+    mean = INPUT if opset >= 18 else ATTRIBUTE
+    return f"""<ir_version: 8, opset_import: ["": {opset}]>
+    g (float[n, 5, 8] x) => (float[n, 5, 8] y) <float[1, 1, 8] w, float[8] b> {{
+    eps = Constant<value_float=0.00001>() one = Constant<value_float=1.0>()
+    axes = Constant<value_ints=[-1]>()
+    {mean.format(out="m", of="x")} d = Sub(x, m) q = Mul(d, d) {mean.format(out="v", of="q")}
+    ve = Add(v, eps) s = Sqrt(ve) {factor} f = Mul(i, w) p = Mul(x, f) {shift} y = Add(p, c) }}"""
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize("factor", ["i = Reciprocal(s)", "i = Div(one, s)"])
+@pytest.mark.parametrize(
+    "shift", ["k = Neg(m) t = Mul(k, f) c = Add(t, b)", "t = Mul(m, f) c = Sub(b, t)"]
+)
+def test_a_scale_folded_into_the_deviation(shift: str, factor: str, opset: int) -> None:
+    result = rewritten(folded(shift, factor, opset), ["layer_normalization"], FEEDS)
+    assert result.operators == ["LayerNormalization"]
+
+
+@pytest.mark.parametrize("sides", ["4, 3", "7"])
+def test_the_channels_of_an_image_are_moved_last(sides: str) -> None:
+    ones = ", ".join("1" for _ in sides.split(","))
+    source = text(SQUARES["product"], INPUT, axes="1", opset=18)
+    source = source.replace("float[n, 5, 8]", f"float[n, 8, {sides}]")
+    source = source.replace("float[8] w, float[8] b", f"float[8, {ones}] w, float[1, 8, {ones}] b")
+    lengths = [int(side) for side in sides.split(",")]
+    feeds = [{"x": floats(n, 8, *lengths)} for n in (0, 1, 2)]
+    result = rewritten(source, ["layer_normalization"], feeds)
+    assert result.operators == ["Transpose", "LayerNormalization", "Transpose"]
+
+
 def test_other_axes_are_refused() -> None:
-    source = text(SQUARES["pow"], INPUT, axes="1", opset=18)
+    source = text(SQUARES["pow"], INPUT, axes="0", opset=18)
     result = rewritten(source, ["layer_normalization"], FEEDS)
-    assert result.reason("layer_normalization") == "it is over axes [1], not the last one"
+    reason = "it is over axes [0], not the last one or the channels"
+    assert result.reason("layer_normalization") == reason
 
 
 def test_a_scale_over_other_axes_is_refused() -> None:
     source = text(SQUARES["pow"], ATTRIBUTE).replace("float[8] w", "float[5, 1] w")
     result = rewritten(source, ["layer_normalization"], FEEDS)
-    assert result.reason("layer_normalization") == "scale is not a vector of the last axis"
+    assert result.reason("layer_normalization") == "scale is not a vector of the normalized axis"
