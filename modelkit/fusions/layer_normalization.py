@@ -15,10 +15,13 @@ from modelkit.rewrite import Capture, Expr, either, op
 OPSET = 17
 
 
-def _spellings(
+def normalized(
     x: Expr, mean: Expr, variance: Callable[[Expr], Expr], rest: tuple[Expr, Expr, Expr]
 ) -> Expr:
-    """(x - mean) / deviation * scale + bias, and so with the scale folded into the deviation."""
+    """(x - mean) / deviation * scale + bias, and so with the scale folded into the deviation.
+
+    ``rest`` are epsilon, scale and bias.
+    """
     epsilon, scale, bias = rest
     difference = x - mean
     square = either(difference**2.0, difference * difference)
@@ -34,7 +37,7 @@ def with_axes_input(x: Expr, axes: Expr, epsilon: Expr, scale: Expr, bias: Expr)
     def variance(square: Expr) -> Expr:
         return op.ReduceMean(square, axes).named("variance")
 
-    return _spellings(x, mean, variance, (epsilon, scale, bias))
+    return normalized(x, mean, variance, (epsilon, scale, bias))
 
 
 def with_axes_attribute(x: Expr, epsilon: Expr, scale: Expr, bias: Expr) -> Expr:
@@ -43,7 +46,7 @@ def with_axes_attribute(x: Expr, epsilon: Expr, scale: Expr, bias: Expr) -> Expr
     def variance(square: Expr) -> Expr:
         return op.ReduceMean(square).named("variance")
 
-    return _spellings(x, mean, variance, (epsilon, scale, bias))
+    return normalized(x, mean, variance, (epsilon, scale, bias))
 
 
 before = (with_axes_input, with_axes_attribute)

@@ -14,8 +14,8 @@ OPSET = 23
 
 def _normalized(x: Expr, mean: Expr, epsilon: Expr, scale: Expr) -> Expr:
     root = op.Sqrt(mean.named("mean") + epsilon)
-    whole = either(x * op.Reciprocal(root), x * (1.0 / root), x / root)
-    return whole * scale
+    inverse = either(op.Reciprocal(root), 1.0 / root)
+    return either(either(x * inverse, x / root) * scale, x * (inverse * scale))
 
 
 def _square(x: Expr) -> Expr:

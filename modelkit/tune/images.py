@@ -92,6 +92,23 @@ def _normalized(side: int | str) -> str:
     y0 = Conv<strides=[2, 2]>(t, w, c) y = Relu(y0) }}"""
 
 
+def _grouped_norm(channels: int, groups: int, side: int) -> str:
+    """A group normalization of Keras between convolutions."""
+    each = f"1, 1, 1, {groups}, {channels // groups}"
+    shape = f"float[b, {channels}, {side}, {side}]"
+    return f"""{HEAD} ({shape} x) => ({shape} y)
+    <float[{channels}, {channels}, 1, 1] w0, float[{channels}, {channels}, 1, 1] w1,
+     float[{each}] g, float[{each}] h> {{
+    eps = Constant<value_float=0.001>() axes = Constant<value_ints=[1, 2, 4]>()
+    split = Constant<value_ints=[0, {side}, {side}, {groups}, {channels // groups}]>()
+    back = Constant<value_ints=[0, {side}, {side}, {channels}]>()
+    a = Conv(x, w0) l = Transpose<perm=[0, 2, 3, 1]>(a) r = Reshape(l, split)
+    m = ReduceMean(r, axes) d = Sub(r, m) q = Mul(d, d) v = ReduceMean(q, axes) e = Add(v, eps)
+    s = Sqrt(e) i = Reciprocal(s) f = Mul(i, g) p = Mul(r, f) k = Neg(m) t = Mul(k, f)
+    c = Add(t, h) z = Add(p, c) u = Reshape(z, back) o = Transpose<perm=[0, 3, 1, 2]>(u)
+    y = Conv(o, w1) }}"""
+
+
 _BOXES = f"""{HEAD} (float[b, 8400, 4] x) => (float[b, 8400, 4] y) <float[4] gain> {{
     e = Exp(x) m = Mul(e, gain) y = Relu(m) }}"""
 
@@ -116,6 +133,15 @@ IMAGES: tuple[Subject, ...] = (
         name="open pixels",
     ),
     Subject("narrow_constant", _BOXES, _POINTS, name="8400 boxes"),
+    *(
+        Subject(
+            "group_normalization",
+            _grouped_norm(channels, groups, side),
+            _POINTS,
+            name=f"{groups} of {channels} {side}x{side}",
+        )
+        for channels, groups, side in ((32, 8, 64), (64, 8, 56), (320, 32, 32), (256, 32, 14))
+    ),
     *(
         Subject(
             "channels_last_conv",

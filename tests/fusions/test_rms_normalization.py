@@ -34,6 +34,13 @@ def test_every_spelling(square: str, root: str, last: str) -> None:
     assert abs(epsilon - 1e-6) < 1e-12
 
 
+@pytest.mark.parametrize("root", ["i = Reciprocal(r)", "i = Div(one, r)"])
+def test_a_scale_folded_into_the_root(root: str) -> None:
+    source = text(root=f"{root} z = Mul(i, w)", last="y = Mul(x, z)")
+    result = rewritten(source, ["rms_normalization"], FEEDS)
+    assert result.operators == ["RMSNormalization"]
+
+
 def test_another_axis_is_refused() -> None:
     result = rewritten(text(axes="[1]"), ["rms_normalization"], FEEDS[:2])
     assert result.reason("rms_normalization") == "it is not over the last axis alone"
