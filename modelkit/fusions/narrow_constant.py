@@ -15,7 +15,7 @@ import numpy as np
 from modelkit.rewrite import Capture, Expr, op
 
 LEVEL = "all"
-ORDER = 50  # what no other fusion folds into something
+ORDER = 100  # what no other fusion folds into something
 
 _LONG = 128  # numbers in a run from which on its own cost is small
 _SHORT = 16  # and up to which even reading a constant as large as the input costs less

@@ -9,10 +9,13 @@ Equal: up to float rounding; zeros that pad stay zeros.
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.model import const_of
 from modelkit.rewrite import Capture, Expr, convolution, either, op
 
 LEVEL = "basic"
 ORDER = 15  # behind what folds constants into the convolution before
+
+_PREPARING = ("Add", "Cast", "Div", "Mul", "Reshape", "Squeeze", "Sub", "Transpose", "Unsqueeze")
 
 
 def _image(x: Expr) -> Expr:
@@ -39,7 +42,7 @@ def when(
     x: Capture, c: Capture, d: Capture, plus: Capture, minus: Capture, w: Capture, moved: Capture
 ) -> str | None:
     constants = [part for part in (c, d, plus, minus) if part.value is not None]
-    if not all(part.is_constant for part in constants):
+    if not all(part.is_constant for part in constants) or not _is_from_outside(x):
         return ""
     if not w.is_constant or x.dtype != ir.DataType.FLOAT or w.value is None:
         return "it is not float32 with a constant weight"
@@ -86,6 +89,17 @@ def after(
 def _scale(c: Capture, d: Capture) -> np.ndarray:
     with np.errstate(divide="ignore"):
         return np.asarray(c.const) if c.value is not None else 1 / np.asarray(d.const)
+
+
+def _is_from_outside(x: Capture) -> bool:
+    """Whether it is an input of the model but for what prepares it; others scale for a reason."""
+    value = x.value
+    while value is not None and not value.is_graph_input():
+        node = value.producer()
+        made = [] if node is None or node.op_type not in _PREPARING else node.inputs
+        varying = [each for each in made if each is not None and const_of(each) is None]
+        value = varying[0] if len(varying) == 1 else None
+    return value is not None
 
 
 def _by_channel(part: Capture, x: Capture, moved: Capture) -> bool:

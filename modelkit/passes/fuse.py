@@ -14,6 +14,8 @@ WORKING = 23
 """The opset fusions are written for, unless the target or the user caps it lower."""
 
 MAX_ROUNDS = 4
+FINISHING = 100
+"""The order from which on fusions wait until no other fits any more."""
 
 Allow = Callable[[Fusion], str | None]
 Watch = Callable[[str, Model], None]
@@ -91,15 +93,20 @@ def _at(
     cleaned: list[Change] = []
     needed = 0
     # What leaves kernels out comes first: passes read plain operators, not what a target runs best.
-    simple = [fusion for fusion in fusions if fusion.level == "basic"]
-    for wanted in (simple, *[fusions] * MAX_ROUNDS):
+    usual = [fusion for fusion in fusions if fusion.order < FINISHING]
+    simple = [fusion for fusion in usual if fusion.level == "basic"]
+    last = [fusion for fusion in fusions if fusion.order >= FINISHING]
+    done = False
+    for wanted in (simple, *[usual] * MAX_ROUNDS, last):
+        if done and wanted is usual:
+            continue
         progress.step("fusions")
         applied = _applied(wanted, model, permitted, watch)
-        misses = {(miss.fusion, miss.node): miss for miss in applied.near_misses}
+        found = {(miss.fusion, miss.node): miss for miss in applied.near_misses}
+        misses = {**misses, **found} if wanted is last else found
         if not applied.changes:
-            if wanted is simple:
-                continue
-            break
+            done = wanted is usual
+            continue
         # What was cleaned up in between may complete the next pattern: fusions grow in steps.
         changes += applied.changes
         needed = max(needed, applied.opset_needed)

@@ -29,9 +29,9 @@ class Fusion:
     only looks like one, so that nobody is told that it was missed.
 
     ``opset`` is the lowest it needs; ``order`` puts a fusion behind those of lower order, so that
-    it takes what they left; ``level`` is "basic" for what leaves a kernel out and puts no new one
-    there, "extended" for standard operators that any runtime has, "all" for what one target runs
-    fastest.
+    it takes what they left, from 100 on behind all rounds of the others; ``level`` is "basic" for
+    what leaves a kernel out and puts no new one there, "extended" for standard operators that any
+    runtime has, "all" for what one target runs fastest.
     """
 
     name: str
