@@ -26,8 +26,8 @@ from tests.benchmarks.optimizer.process import last_error
 from tests.benchmarks.optimizer.recipes import Input, Recipe
 
 _EXPORT_SECONDS = 900
-_KERAS_FILE = Path(__file__).with_name("keras_cnn.py")
-_KERAS = tuple(
+_KERAS_FILE = Path(__file__).with_name("keras_models.py")
+_KERAS_IMAGES = tuple(
     Recipe(
         name,
         None,
@@ -36,7 +36,23 @@ _KERAS = tuple(
         ({"batch": 1}, {"batch": 3}),
         exporters=("tf2onnx",),
     )
-    for name, side in (("keras_cnn", 96), ("keras_mobilenet", 224), ("keras_resnet", 224))
+    for name, side in (
+        ("keras_cnn", 96),
+        ("keras_efficientnet", 224),
+        ("keras_mobilenet", 224),
+        ("keras_resnet", 224),
+    )
+)
+_KERAS = (
+    *_KERAS_IMAGES,
+    Recipe(
+        "keras_encoder",
+        None,
+        (Input("states", ("batch", "length", 384)),),
+        ("encoded",),
+        ({"batch": 1, "length": 128}, {"batch": 3, "length": 16}),
+        exporters=("tf2onnx",),
+    ),
 )
 
 

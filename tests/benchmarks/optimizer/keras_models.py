@@ -1,10 +1,12 @@
-"""Keras CNNs through tf2onnx; in TensorFlow's environment: ``python keras_cnn.py NAME OUT``.
+"""Keras models through tf2onnx; in TensorFlow's environment: ``python keras_models.py NAME OUT``.
 
 ``keras_cnn`` is ours: squeeze-excite blocks, depthwise convolutions, batch normalization and a tanh
-Gelu, as ``keras.applications`` writes them.  The others are from there.
+Gelu, as ``keras.applications`` writes them; so is ``keras_encoder``, a transformer of Keras' own
+layers.  The others are from there.
 """
 
 import sys
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -12,9 +14,14 @@ import numpy as np
 import tensorflow as tf
 import tf2onnx
 from keras import layers
+from tf2onnx.tf_loader import from_saved_model
 
 _SIDE = 96
+_WIDTH, _HEADS = 384, 6
+_BY_SAVED_MODEL = ("keras_efficientnet", "keras_encoder")
+"""What a bare function loses the constants of, and what nobody exports without one."""
 _APPLICATIONS = {
+    "keras_efficientnet": ("EfficientNetB0", {}),
     "keras_mobilenet": ("MobileNetV3Small", {"include_preprocessing": False}),
     "keras_resnet": ("ResNet50V2", {}),
 }
@@ -45,11 +52,23 @@ def _own() -> Any:
     return keras.Model(pixels, layers.Dense(100, activation="softmax", name="scores")(x))
 
 
+def _encoder() -> Any:
+    x = states = layers.Input((None, _WIDTH), name="states")
+    for _ in range(4):
+        y = layers.LayerNormalization()(x)
+        x = layers.Add()([x, layers.MultiHeadAttention(_HEADS, _WIDTH // _HEADS)(y, y)])
+        y = layers.Dense(4 * _WIDTH)(layers.LayerNormalization()(x))
+        y = layers.Dense(_WIDTH)(keras.activations.gelu(y, approximate=True))
+        x = layers.Add()([x, y])
+    return keras.Model(states, layers.LayerNormalization()(x))
+
+
 def network(name: str) -> Any:
     """The model, its biases, gains and statistics moved away from 0 and 1."""
     keras.utils.set_random_seed(0)
+    own = {"keras_cnn": _own, "keras_encoder": _encoder}
     kind, options = _APPLICATIONS.get(name, ("", {}))
-    model = getattr(keras.applications, kind)(weights=None, **options) if kind else _own()
+    model = getattr(keras.applications, kind)(weights=None, **options) if kind else own[name]()
     random = np.random.default_rng(0)
     for weight in model.weights:
         if len(weight.shape) == 1:
@@ -57,13 +76,11 @@ def network(name: str) -> Any:
     return model
 
 
-def main() -> None:
-    """Write the model as tf2onnx gives it by default: NHWC, with transposes."""
-    name, place = sys.argv[1:]
-    model = network(name)
+def _by_function(model: Any, ends: tuple[str, str], place: str) -> None:
+    start, end = ends
     call = tf.function(
-        lambda pixels: {"scores": model(pixels, training=False)},
-        input_signature=[tf.TensorSpec(model.input_shape, tf.float32, name="pixels")],
+        lambda x: {end: model(x, training=False)},
+        input_signature=[tf.TensorSpec(model.input_shape, tf.float32, name=start)],
     )
     tf2onnx.convert.from_function(
         call,
@@ -71,6 +88,28 @@ def main() -> None:
         opset=17,
         output_path=place,
     )
+
+
+def _by_saved_model(model: Any, ends: tuple[str, str], place: str) -> None:
+    with TemporaryDirectory() as folder:
+        model.export(folder, verbose=False)
+        graph, inputs, outputs = from_saved_model(folder, None, None)
+        tf2onnx.convert.from_graph_def(
+            graph,
+            input_names=inputs,
+            output_names=outputs,
+            opset=18,
+            tensors_to_rename=dict(zip((*inputs, *outputs), ends, strict=True)),
+            output_path=place,
+        )
+
+
+def main() -> None:
+    """Write the model as tf2onnx gives it by default: NHWC, with transposes."""
+    name, place = sys.argv[1:]
+    ends = ("states", "encoded") if name == "keras_encoder" else ("pixels", "scores")
+    export = _by_saved_model if name in _BY_SAVED_MODEL else _by_function
+    export(network(name), ends, place)
 
 
 if __name__ == "__main__":
