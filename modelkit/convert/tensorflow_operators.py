@@ -4,10 +4,11 @@ Each class is registered by tf2onnx's own decorator; its method puts ONNX operat
 ``node`` in tf2onnx's graph ``ctx``.
 """
 
+from math import pi, sqrt
 from typing import Any
 
 import numpy as np
-from tf2onnx.handler import tf_op
+from tf2onnx.handler import tf_op, tfl_op
 from tf2onnx.utils import map_onnx_to_numpy_type
 
 _SIGN = np.iinfo(np.int32).min
@@ -18,9 +19,14 @@ def _const(ctx: Any, node: Any, name: str, value: np.ndarray) -> str:
     return str(ctx.make_const(f"{node.name}/{name}", value).output[0])
 
 
-def _one(ctx: Any, node: Any) -> str:
+def _number(ctx: Any, node: Any, name: str, value: float) -> str:
+    """A constant of the type of what ``node`` reads."""
     kind = map_onnx_to_numpy_type(ctx.get_dtype(node.input[0]))
-    return _const(ctx, node, "one", np.ones((), kind))
+    return _const(ctx, node, name, np.array(value, kind))
+
+
+def _one(ctx: Any, node: Any) -> str:
+    return _number(ctx, node, "one", 1.0)
 
 
 def _add(ctx: Any, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -51,6 +57,26 @@ class Erfc:
     def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
         """By Erf, of opset 9."""
         _replace(ctx, node, "Sub", _one(ctx, node), _add(ctx, "Erf", node.input[0]))
+
+
+@tfl_op(["TFL_GELU"])
+class TflGelu:
+    """TensorFlow Lite's Gelu, exact or by tanh."""
+
+    @classmethod
+    def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """As x / 2 * (1 + erf(x / sqrt(2))): Gelu itself is of opset 20."""
+        x = node.input[0]
+        if node.get_attr_value("approximate", False):
+            cube = _add(ctx, "Mul", _add(ctx, "Mul", x, x), x)
+            small = _add(ctx, "Mul", cube, _number(ctx, node, "cubed", 0.044715))
+            root = _number(ctx, node, "root", sqrt(2 / pi))
+            curve = _add(ctx, "Tanh", _add(ctx, "Mul", _add(ctx, "Add", x, small), root))
+        else:
+            root = _number(ctx, node, "root", sqrt(0.5))
+            curve = _add(ctx, "Erf", _add(ctx, "Mul", x, root))
+        half = _add(ctx, "Mul", x, _number(ctx, node, "half", 0.5))
+        _replace(ctx, node, "Mul", half, _add(ctx, "Add", curve, _one(ctx, node)))
 
 
 @tf_op("Expm1")

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,3 +70,16 @@ def test_what_has_no_form_is_refused_by_name(call: Callable[[Any], Any], named: 
     with pytest.raises(Unsupported, match="knows no form") as caught:
         converted(call)
     assert caught.value.cause == named
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu_of_tensorflow_lite(approximate: bool, tmp_path: Path) -> None:
+    spec = tf.TensorSpec([3, 8], tf.float32, name="x")
+    call = tf.function(lambda x: {"y": tf.nn.gelu(x, approximate=approximate)})
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function(spec)])
+    path = tmp_path / "gelu.tflite"
+    path.write_bytes(converter.convert())
+    model = to_proto(graphs.through_tf2onnx(lambda: graphs.translated_lite(str(path))))
+    x = np.linspace(-6, 6, 24, dtype=np.float32).reshape(3, 8)
+    (found,) = run(model, {model.graph.input[0].name: x}).values()
+    np.testing.assert_allclose(found, tf.nn.gelu(x, approximate=approximate), atol=1e-6)
