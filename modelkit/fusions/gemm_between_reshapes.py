@@ -60,8 +60,13 @@ def _sizes(w: Capture, gemm: Capture) -> tuple[int, int]:
 
 
 def _leading(x: Capture, deep: int) -> int:
-    """How many axes of ``x`` stand before those that together are a row; 0 if none are one."""
+    """How many axes of ``x`` stand before those that together are a row; 0 if none are one.
+
+    Axes of one before the row count as part of it.
+    """
     assert x.shape is not None
+    if not deep:
+        return 0
     row = 1
     for place in reversed(range(len(x.shape))):
         dim = x.shape[place]
@@ -86,10 +91,10 @@ def after(x: Capture, w: Capture, b: Capture, gemm: Capture, shape: Capture, mad
     weight: Expr | np.ndarray = w
     if gemm.attrs.get("transB", 0):
         weight = np.ascontiguousarray(np.asarray(w.const).T)
-    leading = _leading(x, deep)
+    leading, is_whole = _leading(x, deep), _is_whole(x, w, gemm, made)
     rows: Expr = x
-    if leading < len(x.shape) - 1:
+    if leading < len(x.shape) - 1 and not is_whole:
         rows = op.Reshape(x, np.array([0] * leading + [deep], np.int64))
     product = op.MatMul(rows, weight)
     whole = product if b.value is None else product + b
-    return whole if _is_whole(x, w, gemm, made) else op.Reshape(whole, shape, **made.attrs)
+    return whole if is_whole else op.Reshape(whole, shape, **made.attrs)

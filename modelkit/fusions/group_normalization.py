@@ -49,7 +49,7 @@ def when(
         return ""
     if x.dtype != ir.DataType.FLOAT:
         return "it is not float32"
-    if not all(isinstance(dim, int) for dim in x.shape[1:]):
+    if not all(isinstance(dim, int) and dim for dim in x.shape[1:]):
         return "the size of its image is not fixed"
     if x.shape[0] is None or groups.shape[:-2] != x.shape[:-1] or made.shape != x.shape:
         return "its groups are not those of channels"

@@ -69,9 +69,11 @@ def when(
             return f"it is over axes {found}, not the last one or the channels"
     if any(part.attrs.get("keepdims", 1) != 1 for part in (mean, variance)):
         return "its mean loses an axis"
-    if epsilon.const is None or epsilon.const.size != 1:
-        return "epsilon is not a constant"
+    if epsilon.const is None or epsilon.const.size != 1 or epsilon.const.ndim > rank:
+        return "epsilon is not a constant number"
     axis = _axis(axes, mean, rank)
+    if x.shape[axis] in (None, 0):
+        return "the length of the normalized axis is not known"
     for name, value in (("scale", scale), ("bias", bias)):
         if not _is_vector(value, x, axis):
             return f"{name} is not a vector of the normalized axis"

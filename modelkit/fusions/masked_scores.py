@@ -31,6 +31,8 @@ def when(
         return ""
     if low.const is None or low.const.size != 1:
         return ""
+    if allowed.shape is None or low.const.ndim > len(allowed.shape):
+        return ""
     number = float(np.reshape(low.const, ()))
     return None if np.isfinite(number) and number <= _LOW else ""
 

@@ -21,7 +21,7 @@ _LONG = 128  # numbers in a run from which on its own cost is small
 _SHORT = 16  # and up to which even reading a constant as large as the input costs less
 _OFTEN = 4  # how often a repeated constant is read while it is near
 _ENOUGH = 512  # numbers in a run at which repeating ends
-_LARGEST = 1 << 16  # numbers of the repeated constant
+_LARGEST = 40_000  # numbers of the repeated constant
 _FEWEST = 128  # runs that are saved
 _COLUMNS = 2  # the axis of an image [N, H, W, C] before its channels
 
@@ -57,6 +57,8 @@ def when(x: Capture, c: Capture) -> str | None:
     if x.node is not None and x.node.op_type in (_MATRIX if len(dims) == 2 else _FOLDED):
         return ""
     first = _first(dims, axis)
+    if any(size != 1 for size in whole[: _COLUMNS if first is None else first]):
+        return ""
     if first is None:
         return None if _is_image(dims) else ""
     total = prod(dim for dim in dims if isinstance(dim, int))

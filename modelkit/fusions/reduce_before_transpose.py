@@ -2,6 +2,8 @@
 
 Why: nothing is copied, or only what is left; TensorFlow's means over a feature map stand behind a
 Transpose, which also hides them from what looks for a pool.
+Only where what is reduced then stands last: there numbers lie side by side, and ONNX Runtime adds
+them in a better order.
 Equal: up to float rounding, sums are added in another order.
 """
 
@@ -47,9 +49,12 @@ def before(x: Expr, axes: Expr) -> Expr:
 
 
 def when(x: Capture, axes: Capture, moved: Capture, reduced: Capture) -> str | None:
-    if "perm" not in moved.attrs:
+    order = [int(axis) for axis in moved.attrs.get("perm", ())]
+    gone = axes_of(reduced, axes, len(order)) if order else None
+    if gone is None:
         return ""
-    return "" if axes_of(reduced, axes, len(moved.attrs["perm"])) is None else None
+    first = len(order) - len(gone)
+    return None if sorted(order[axis] for axis in gone) == [*range(first, len(order))] else ""
 
 
 def after(x: Capture, axes: Capture, moved: Capture, reduced: Capture) -> Expr:

@@ -43,8 +43,10 @@ def when(x: Capture, axes: Capture, mean: Capture, epsilon: Capture, scale: Capt
         return "it is not over the last axis alone"
     if mean.attrs.get("keepdims", 1) != 1:
         return "the mean lost its axis"
-    if epsilon.const is None or epsilon.const.size != 1:
-        return "epsilon is not a constant"
+    if epsilon.const is None or epsilon.const.size != 1 or epsilon.const.ndim > len(x.shape):
+        return "epsilon is not a constant number"
+    if x.shape[-1] in (None, 0):
+        return "the length of the last axis is not known"
     if scale.shape is None or list(scale.shape) != [x.shape[-1]] or scale.dtype != x.dtype:
         return "its scale is not a vector of the last axis"
     return None

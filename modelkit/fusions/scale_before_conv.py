@@ -15,6 +15,8 @@ from modelkit.rewrite import Capture, Expr, convolution, either, op
 LEVEL = "basic"
 ORDER = 15  # behind what folds constants into the convolution before
 
+_SMALLEST = 1e-6
+"""Of a factor, that neither weights nor a shift it divides leave the range of numbers."""
 _PREPARING = ("Add", "Cast", "Div", "Mul", "Reshape", "Squeeze", "Sub", "Transpose", "Unsqueeze")
 
 
@@ -52,9 +54,9 @@ def when(
         return "the rank of the image is not known"
     if not all(_by_channel(part, x, moved) for part in constants):
         return "the factor differs within a channel"
-    scale = _scale(c, d)
-    if not np.isfinite(scale).all() or (scale == 0).any():
-        return "a factor is zero or not finite"
+    scale = abs(_scale(c, d))
+    if not ((scale > _SMALLEST) & (scale < 1 / _SMALLEST)).all():
+        return "a factor is zero, or far from one"
     return None
 
 

@@ -69,7 +69,7 @@ def _has_zeros(node: ir.Node, value: ir.Value | None) -> bool:
         array = const_of(value)
         return array is not None and array.nbytes <= SMALL_BYTES and not array.all()
     weight = _weight(node) if value is node.inputs[min(1, len(node.inputs) - 1)] else None
-    if weight is None or not _promising(node, weight):
+    if weight is None or not weight.size or not _promising(node, weight):
         return False
     filled = (weight != 0).reshape(*weight.shape[:2], -1).any(axis=-1)
     return not bool(filled.any(axis=0).all() and filled.any(axis=1).all())

@@ -49,6 +49,8 @@ def _split(model: Model, graph: ir.Graph, node: ir.Node) -> bool:
     readers = [reader for reader, _ in out.uses()]
     if out.is_graph_output() or not readers or out.shape is None:
         return False
+    if any(reader.graph is not graph or reader.outputs[0].is_graph_output() for reader in readers):
+        return False
     places = [_places(reader, list(out.shape), left.batch) for reader in readers]
     if any(found is None for found in places):
         return False

@@ -85,3 +85,21 @@ def test_axes_that_copy_those_of_the_rows_are_refused() -> None:
     result = rewritten(source, ["gemm_between_reshapes"], FEEDS)
     reason = "its result does not get the axes of its input back"
     assert result.reason("gemm_between_reshapes") == reason
+
+
+@pytest.mark.parametrize("back", ["-1, 6, 1, 4", "-1, 6, 4", "-1, 2, 3, 4"])
+def test_axes_of_one_before_a_row(back: str) -> None:
+    out = back.replace("-1", "b")
+    source = f"""<ir_version: 9, opset_import: ["": 18]>
+    g (float[b, 6, 1, 8] x) => (float[{out}] y) <float[8, 4] w> {{
+    f = Constant<value_ints=[-1, 8]>() back = Constant<value_ints=[{back}]>()
+    r = Reshape(x, f) p = MatMul(r, w) y = Reshape(p, back) }}"""
+    result = rewritten(source, ["gemm_between_reshapes"], [{"x": floats(2, 6, 1, 8)}])
+    assert result.counts == {"gemm_between_reshapes": 1}
+
+
+def test_rows_of_no_numbers_stay() -> None:
+    source = """<ir_version: 8, opset_import: ["": 18]>
+    g (float[2, 3, 0] x) => (float[5, 6] y) <float[0, 6] w, int64[2] a = {5, 0},
+    int64[2] c = {5, 6}> { r = Reshape<allowzero=1>(x, a) p = MatMul(r, w) y = Reshape(p, c) }"""
+    assert rewritten(source, ["gemm_between_reshapes"], [{"x": floats(2, 3, 0)}]).counts == {}

@@ -70,3 +70,19 @@ def test_a_scale_over_other_axes_is_refused() -> None:
     source = text(SQUARES["pow"], ATTRIBUTE).replace("float[8] w", "float[5, 1] w")
     result = rewritten(source, ["layer_normalization"], FEEDS)
     assert result.reason("layer_normalization") == "scale is not a vector of the normalized axis"
+
+
+def test_an_epsilon_that_adds_an_axis_is_refused() -> None:
+    source = text(SQUARES["pow"], INPUT, opset=18)
+    source = source.replace("eps = Constant<value_float=0.00001>()",
+                            "eps = Constant<value=float[1,1,1,1] {0.00001}>()")  # fmt: skip
+    source = source.replace("(float[n, 5, 8] y)", "(float[i, n, 5, 8] y)")
+    result = rewritten(source, ["layer_normalization"], FEEDS)
+    assert result.reason("layer_normalization") == "epsilon is not a constant number"
+
+
+def test_an_axis_of_unknown_length_is_refused() -> None:
+    source = text(SQUARES["pow"], INPUT, opset=18).replace("float[n, 5, 8]", "float[?, 5, ?]")
+    source = source.replace("float[8] w, float[8] b", "float[1] w = {2.0}, float[1] b = {3.0}")
+    result = rewritten(source, ["layer_normalization"], FEEDS)
+    assert result.counts == {}

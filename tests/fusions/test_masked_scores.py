@@ -29,3 +29,10 @@ def test_what_is_forbidden_is_added(low: str) -> None:
 @pytest.mark.parametrize("low", ["-10000.0", "2.0", "-inf"])
 def test_numbers_in_which_scores_do_not_vanish_stay(low: str) -> None:
     assert rewritten(text(low), [NAME], []).counts == {}
+
+
+def test_a_number_that_adds_axes_stays() -> None:
+    source = text().replace("low = Constant<value_float=-2.3726710e38>()",
+                            "low = Constant<value=float[1,1,1,1,1] {-1e38}>()")  # fmt: skip
+    source = source.replace("(float[b, 2, 3, 4] y)", "(float[k, b, 2, 3, 4] y)")
+    assert rewritten(source, [NAME], [feeds(1)]).counts == {}

@@ -74,9 +74,11 @@ def test_images_of_open_size_repeat_it_as_they_come(size: str) -> None:
         (text("y = Add(x, c)", "b, 3, 20, 30", "float[3, 1, 1] c"), (1, 3, 20, 30)),
         (text("y = Add(x, c)", "b, 5, 3"), (1, 5, 3)),
         (text("y = Add(x, c)", "b, n, 10", "float[10] c"), (1, 50, 10)),
+        (text("y = Add(x, c)", "b, 5, 600, 4", "float[5, 1, 4] c"), (2, 5, 600, 4)),
+        (text("y = Add(x, c)", "b, 20, w, 3", "float[20, 1, 3] c"), (2, 20, 9, 3)),
         (text("y = Add(x, c)", "1, 1280, 7, 7", "float[1280, 1, 1] c"), (1, 1280, 7, 7)),
     ],
-    ids=["long", "scalar", "maps", "few", "open", "no reuse"],
+    ids=["long", "scalar", "maps", "few", "open", "of rows", "of open rows", "no reuse"],
 )
 def test_where_nothing_is_gained_it_stays(source: str, feed: tuple[int, ...]) -> None:
     assert rewritten(source, [NAME], [{"x": floats(*feed)}]).counts == {}

@@ -57,4 +57,24 @@ def test_a_computed_epsilon_is_refused() -> None:
         "p = Add(m, e)", "d = Abs(w) g1 = ReduceMax<keepdims=0>(d) p = Add(m, g1)"
     )
     result = rewritten(source, ["rms_normalization"], FEEDS[:2])
-    assert result.reason("rms_normalization") == "epsilon is not a constant"
+    assert result.reason("rms_normalization") == "epsilon is not a constant number"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (
+            "e = Constant<value_float=0.000001>()",
+            "e = Constant<value=float[1,1,1,1] {0.000001}>()",
+            "epsilon is not a constant number",
+        ),
+        ("float[n, s, 8]", "float[n, s, 0]", "the length of the last axis is not known"),
+        ("float[n, s, 8]", "float[n, s, k]", "its scale is not a vector of the last axis"),
+    ],
+)
+def test_what_may_widen_or_is_empty_stays(old: str, new: str, reason: str) -> None:
+    source = text().replace(old, new)
+    source = source.replace("float[8] w", "float[0] w") if "s, 0]" in new else source
+    if "value=" in new:
+        source = source.replace("(float[n, s, 8] y)", "(float[i, n, s, 8] y)")
+    assert rewritten(source, ["rms_normalization"], []).reason("rms_normalization") == reason

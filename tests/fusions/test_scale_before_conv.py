@@ -86,9 +86,13 @@ def test_sounds_are_read_so_too() -> None:
         ),
         (
             text("t = Mul(x, c)", "float[4, 1, 1] c = {0.5, 0.0, 2.0, 3.0}"),
-            "a factor is zero or not finite",
+            "a factor is zero, or far from one",
         ),
-        (text("t = Mul(x, c)", "float c = {inf}"), "a factor is zero or not finite"),
+        (
+            text("m = Mul(x, c) t = Sub(m, s)", "float c = {1e-30}, float s = {1e10}"),
+            "a factor is zero, or far from one",
+        ),
+        (text("t = Mul(x, c)", "float c = {inf}"), "a factor is zero, or far from one"),
         (
             text("t = Mul(x, c) z = Conv(x, w, k) u = ReduceSum(z)", FACTOR, READ_TOO),
             "its weight is used elsewhere too",
@@ -103,3 +107,8 @@ def test_others_stay(source: str, reason: str) -> None:
 def test_a_scaled_image_that_others_read_stays_for_them() -> None:
     source = text("t = Mul(x, c) u = ReduceMax(t)", FACTOR, READ_TOO)
     assert "Mul" in rewritten(source, [NAME], FEEDS).operators
+
+
+def test_what_the_model_computes_is_scaled_for_a_reason() -> None:
+    source = text("r = Relu(x) t = Mul(r, c)", FACTOR)
+    assert rewritten(source, [NAME], FEEDS).counts == {}

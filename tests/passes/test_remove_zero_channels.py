@@ -122,3 +122,9 @@ def test_a_pool_over_the_neurons_is_no_activation() -> None:
     g (float[n, 3, 4] x) => (float[n, 3, 5] y) <float[4, 6] w, float[6, 5] v> {
       m = MatMul(x, w) p = AveragePool<kernel_shape = [2], pads = [1, 0]>(m) y = MatMul(p, v) }"""
     assert pruned(text, {"w": LAST}, *INPUTS)[1] == 0
+
+
+def test_weights_without_numbers_are_no_zeros() -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[2, 3, 0] x) => (float[2, 3, 6] y) <float[0, 6] w> { y = MatMul(x, w) }"""
+    assert pruned(text, {})[1] == 0

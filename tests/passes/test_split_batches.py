@@ -60,6 +60,18 @@ def test_axes_of_one_behind_stay() -> None:
     assert after(text, trial) == {"MatMul": 1, "Unsqueeze": 1, "Exp": 1}
 
 
+def test_a_reader_in_a_branch_keeps_its_flat_batch() -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[batch, 3, 4, 5] x, float[batch, 3, 5, 6] z, bool q) => (float[i, j, k, l, o] y)
+    <int64[3] first = {-1, 4, 5}, int64[3] second = {-1, 5, 6}, int64[5] last = {-1, 3, 1, 4, 6}> {
+      f = Reshape(x, first) g = Reshape(z, second) m = MatMul(f, g)
+      y = If(q) <then_branch = t () => (float[i, j, k, l, o] r1) { r = Reshape(m, last) r1 = Exp(r) },
+                 else_branch = e () => (float[i, j, k, l, o] r3) { r2 = Reshape(m, last) r3 = Neg(r2) }>
+    }"""
+    trial = {**feeds((2, 3, 4, 5), (2, 3, 5, 6)), "q": np.array(True)}
+    assert after(text, trial)["MatMul"] == 1
+
+
 def test_rows_of_one_number_are_no_axes_of_one() -> None:
     text = flattened(left="batch, 3, 1, 5", rows="1, 5", back="-1, 3, 1, 6")
     trial = feeds((2, 3, 1, 5), (2, 3, 5, 6))
