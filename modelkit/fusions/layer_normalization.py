@@ -99,13 +99,10 @@ def _axis(axes: Capture, mean: Capture, rank: int) -> int:
 
 def _is_vector(value: Capture, x: Capture, axis: int) -> bool:
     assert x.shape is not None
-    if value.shape is None or len(value.shape) > len(x.shape):
-        return False
-    if list(value.shape) == [x.shape[axis]] and axis == len(x.shape) - 1:
+    if axis == len(x.shape) - 1 and value.shape == (x.shape[axis],):
         return True
-    whole = [dim if place == axis else 1 for place, dim in enumerate(x.shape)]
-    ones = [1] * (len(x.shape) - len(value.shape))
-    return value.is_constant and [*ones, *value.shape] == whole
+    whole = tuple(dim if place == axis else 1 for place, dim in enumerate(x.shape))
+    return value.is_constant and value.aligned(len(x.shape)) == whole
 
 
 def after(

@@ -14,6 +14,8 @@ import numpy as np
 
 from modelkit.rewrite import Capture, Expr, op
 
+Dims = tuple[int | str | None, ...]
+
 LEVEL = "all"
 ORDER = 100  # what no other fusion folds into something
 
@@ -48,7 +50,7 @@ before = (
 def when(x: Capture, c: Capture) -> str | None:
     if not c.is_constant or c.shape is None or x.shape is None or x.is_constant:
         return ""
-    dims, whole = x.shape, _aligned(c, len(x.shape))
+    dims, whole = x.shape, c.aligned(len(x.shape))
     if whole is None or any(size not in (1, dim) for size, dim in zip(whole, dims, strict=True)):
         return ""
     run, axis = _run(dims, whole)
@@ -72,32 +74,28 @@ def after(x: Capture, c: Capture, made: Capture) -> Expr:
     assert x.shape is not None
     assert c.const is not None
     assert made.node is not None
-    whole = _aligned(c, len(x.shape))
+    whole = c.aligned(len(x.shape))
     assert whole is not None
     first = _first(x.shape, _run(x.shape, whole)[1])
+    start = _COLUMNS if first is None else first
+    narrow = c.const.reshape([int(size) for size in whole[start:] if size is not None])
     repeated: Expr | np.ndarray
     if first is None:
         row = op.Slice(op.Shape(x), np.array([_COLUMNS]), np.array([_COLUMNS + 2]))
-        repeated = op.Expand(c.const.reshape(whole[_COLUMNS:]), row)
+        repeated = op.Expand(narrow, row)
     else:
         sizes = tuple(int(dim) for dim in x.shape[first:] if dim is not None)
-        repeated = np.broadcast_to(c.const.reshape(whole[first:]), sizes).copy()
+        repeated = np.broadcast_to(narrow, sizes).copy()
     swapped = made.node.inputs[0] is c.value
     return Expr(made.node.op_type, (repeated, x) if swapped else (x, repeated), made.attrs)
 
 
-def _is_image(dims: tuple[int | str | None, ...]) -> bool:
+def _is_image(dims: Dims) -> bool:
     """Whether they are those of images with channels last, of any size."""
     return len(dims) == 4 and dims[-1] in range(2, 5) and isinstance(dims[_COLUMNS], str | None)
 
 
-def _aligned(c: Capture, rank: int) -> tuple[int, ...] | None:
-    """The shape of ``c`` with axes of one in front; None where it has more axes than ``rank``."""
-    sizes = np.asarray(c.const).shape
-    return (1,) * (rank - len(sizes)) + sizes if len(sizes) <= rank else None
-
-
-def _run(dims: tuple[int | str | None, ...], whole: tuple[int, ...]) -> tuple[int, int]:
+def _run(dims: Dims, whole: Dims) -> tuple[int, int]:
     """How many numbers are computed in one step, and the axis before them; -1: all are."""
     length, repeats = 1, None
     for axis in reversed(range(len(dims))):
@@ -113,7 +111,7 @@ def _run(dims: tuple[int | str | None, ...], whole: tuple[int, ...]) -> tuple[in
     return length, -1
 
 
-def _first(dims: tuple[int | str | None, ...], axis: int) -> int | None:
+def _first(dims: Dims, axis: int) -> int | None:
     """The first axis to repeat along; None where no length that is known makes the run longer."""
     first, size = None, prod(int(dim) for dim in dims[axis + 1 :] if dim is not None)
     for place in reversed(range(axis + 1)):

@@ -107,11 +107,10 @@ def _is_from_outside(x: Capture) -> bool:
 def _by_channel(part: Capture, x: Capture, moved: Capture) -> bool:
     """Whether a constant differs along the axis of channels of ``x`` only, and adds no numbers."""
     assert x.shape is not None
-    rank, shape = len(x.shape), np.asarray(part.const).shape
-    channels = 1
+    rank = len(x.shape)
+    whole, channels = part.aligned(rank), 1
     if moved.value is not None:
         channels = list(moved.attrs.get("perm", range(rank)[::-1]))[1]
-    whole = (1,) * (rank - len(shape)) + shape
-    if len(whole) > rank or whole[channels] not in (1, x.shape[channels]):
+    if whole is None or whole[channels] not in (1, x.shape[channels]):
         return False
     return all(size == 1 for axis, size in enumerate(whole) if axis != channels)

@@ -32,6 +32,18 @@ class Capture(Expr):
             dim if isinstance(dim, int) else getattr(dim, "value", None) for dim in self.value.shape
         )
 
+    def aligned(self, rank: int) -> tuple[Dim, ...] | None:
+        """The shape as broadcasting to ``rank`` axes sees it, with axes of one in front.
+
+        None where it has more axes, or no shape is known.
+        """
+        shape = self.shape
+        if shape is None and self.const is not None:
+            shape = self.const.shape
+        if shape is None or len(shape) > rank:
+            return None
+        return (1,) * (rank - len(shape)) + shape
+
     @property
     def dtype(self) -> ir.DataType | None:
         """The element type, when it is known."""

@@ -24,3 +24,14 @@ def test_an_absent_value_is_nothing() -> None:
     nothing = Capture(None)
     assert (nothing.const, nothing.shape, nothing.dtype, nothing.attrs) == (None, None, None, {})
     assert not nothing.is_constant
+
+
+def test_a_shape_is_aligned_as_broadcasting_sees_it(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]> g (float[n, 3] x) => (float[n, 3] y)
+    { k = Constant<value_floats=[1.0, 2.0, 3.0]>() y = Mul(x, k) }"""
+    graph = load(model_file(tmp_path / "m.onnx", text)).graph
+    x, k = Capture(graph.inputs[0]), Capture(graph[0].outputs[0])
+    assert x.aligned(3) == (1, "n", 3)
+    assert k.aligned(2) == (1, 3)
+    assert x.aligned(1) is None
+    assert Capture(None).aligned(1) is None
