@@ -5,8 +5,6 @@ have biases of two axes, added behind the Reshape.
 Equal: exactly the same numbers.
 """
 
-from math import prod
-
 import numpy as np
 
 from modelkit.rewrite import Capture, Expr, op
@@ -22,14 +20,12 @@ def before(x: Expr, w: Expr, heads: Expr, b: Expr) -> Expr:
 def when(w: Capture, b: Capture, product: Capture, split: Capture) -> str | None:
     if not b.is_constant or not w.is_constant or split.shape is None or product.shape is None:
         return ""
-    columns, shape = product.shape[-1], list(np.asarray(b.const).shape)
+    columns, shape = product.shape[-1], b.aligned(len(split.shape))
     while shape and shape[0] == 1:
         shape = shape[1:]
-    if len(shape) < 2 or not isinstance(columns, int) or prod(shape) != columns:
+    if not shape or len(shape) < 2 or np.asarray(b.const).size != columns:
         return ""
-    if len(np.asarray(b.const).shape) > len(split.shape):
-        return ""
-    return None if list(split.shape[-len(shape) :]) == shape else ""
+    return None if split.shape[-len(shape) :] == shape else ""
 
 
 def after(x: Capture, w: Capture, heads: Capture, b: Capture, split: Capture) -> Expr:

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.fusions.layer_normalization import normalized
+from modelkit.fusions.layer_normalization import with_axes_input
 from modelkit.rewrite import Capture, Expr, op
 
 
@@ -19,13 +19,7 @@ def before(
     x: Expr, split: Expr, axes: Expr, epsilon: Expr, scale: Expr, bias: Expr, back: Expr
 ) -> Expr:
     groups = op.Reshape(x, split).named("groups")
-    mean = op.ReduceMean(groups, axes).named("mean")
-
-    def variance(square: Expr) -> Expr:
-        return op.ReduceMean(square, axes).named("variance")
-
-    whole = normalized(groups, mean, variance, (epsilon, scale, bias))
-    return op.Reshape(whole, back).named("made")
+    return op.Reshape(with_axes_input(groups, axes, epsilon, scale, bias), back).named("made")
 
 
 def when(

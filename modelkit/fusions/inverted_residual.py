@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.linear_as_conv import BLOCK
-from modelkit.rewrite import Capture, Expr, either, op
+from modelkit.rewrite import Capture, Expr, convolution, either, op
 
 LEVEL = "all"
 OPSET = 11
@@ -29,7 +29,7 @@ _FACTORS = ("Sigmoid", "HardSigmoid")
 
 
 def _conv(x: Expr, name: str) -> Expr:
-    return either(op.Conv(x, Expr(), Expr()).named(name), op.Conv(x, Expr()).named(name))
+    return convolution(x, Expr(), Expr(), name)
 
 
 def _active(x: Expr, name: str) -> Expr:

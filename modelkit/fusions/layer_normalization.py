@@ -15,7 +15,7 @@ from modelkit.rewrite import Capture, Expr, either, op
 OPSET = 17
 
 
-def normalized(
+def _normalized(
     x: Expr, mean: Expr, variance: Callable[[Expr], Expr], rest: tuple[Expr, Expr, Expr]
 ) -> Expr:
     """(x - mean) / deviation * scale + bias, and so with the scale folded into the deviation.
@@ -37,7 +37,7 @@ def with_axes_input(x: Expr, axes: Expr, epsilon: Expr, scale: Expr, bias: Expr)
     def variance(square: Expr) -> Expr:
         return op.ReduceMean(square, axes).named("variance")
 
-    return normalized(x, mean, variance, (epsilon, scale, bias))
+    return _normalized(x, mean, variance, (epsilon, scale, bias))
 
 
 def with_axes_attribute(x: Expr, epsilon: Expr, scale: Expr, bias: Expr) -> Expr:
@@ -46,7 +46,7 @@ def with_axes_attribute(x: Expr, epsilon: Expr, scale: Expr, bias: Expr) -> Expr
     def variance(square: Expr) -> Expr:
         return op.ReduceMean(square).named("variance")
 
-    return normalized(x, mean, variance, (epsilon, scale, bias))
+    return _normalized(x, mean, variance, (epsilon, scale, bias))
 
 
 before = (with_axes_input, with_axes_attribute)

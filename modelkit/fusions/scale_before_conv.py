@@ -20,24 +20,10 @@ _SMALLEST = 1e-6
 _PREPARING = ("Add", "Cast", "Div", "Mul", "Reshape", "Squeeze", "Sub", "Transpose", "Unsqueeze")
 
 
-def _image(x: Expr) -> Expr:
-    return either(op.Transpose(x).named("moved"), x)
-
-
-def scaled(x: Expr, c: Expr, w: Expr, b: Expr) -> Expr:
-    return convolution(_image(x * c), w, b)
-
-
-def divided(x: Expr, d: Expr, w: Expr, b: Expr) -> Expr:
-    return convolution(_image(x / d), w, b)
-
-
-def shifted(x: Expr, c: Expr, d: Expr, plus: Expr, minus: Expr, w: Expr, b: Expr) -> Expr:
-    image = either(x * c, x / d)
-    return convolution(_image(either(image + plus, image - minus)), w, b)
-
-
-before = (scaled, divided, shifted)
+def before(x: Expr, c: Expr, d: Expr, plus: Expr, minus: Expr, w: Expr, b: Expr) -> Expr:
+    scaled = either(x * c, x / d)
+    image = either(scaled, scaled + plus, scaled - minus)
+    return convolution(either(op.Transpose(image).named("moved"), image), w, b)
 
 
 def when(

@@ -6,7 +6,7 @@ import onnx_ir as ir
 from modelkit.model import Model, fresh_name
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import attribute, bypass, constant, ints, is_onnx, rank
+from modelkit.passes.surgery import attribute, axes_of, bypass, constant, ints, is_onnx, rank
 
 
 def drop_unit_axes(model: Model) -> Changes:
@@ -29,13 +29,6 @@ def drop_unit_axes(model: Model) -> Changes:
     return Changes(count)
 
 
-def _axes(node: ir.Node, length: int | None) -> list[int] | None:
-    found = ints(node, 1, "axes")
-    if not found or length is None:
-        return None
-    return sorted(axis % length for axis in found)
-
-
 def _moved(graph: ir.Graph, node: ir.Node, move: ir.Node) -> bool:
     """Squeeze or Reshape of Transpose(Unsqueeze(x)), by a Transpose of x."""
     value, order = move.inputs[0], attribute(move, "perm")
@@ -44,8 +37,8 @@ def _moved(graph: ir.Graph, node: ir.Node, move: ir.Node) -> bool:
         return False
     if len(move.outputs[0].uses()) > 1:
         return False
-    put, source = _axes(first, len(order)), first.inputs[0]
-    if source is None or put is None:
+    put, source = axes_of(first, len(order)), first.inputs[0]
+    if source is None or not put:
         return False
     moved = [axis for axis in range(len(order)) if order[axis] in put]
     kept = [axis for axis in range(len(order)) if axis not in put]
@@ -53,7 +46,7 @@ def _moved(graph: ir.Graph, node: ir.Node, move: ir.Node) -> bool:
     name = fresh_name(graph, f"{node.outputs[0].name}_moved")
     short = ir.node("Transpose", [source], {"perm": perm}, name=name)
     if is_onnx(node, "Squeeze"):
-        return _axes(node, len(order)) == moved and _put(graph, node, short)
+        return axes_of(node, len(order)) == moved and _put(graph, node, short)
     target = ints(node, 1, "shape")
     if target is None or 0 in target[moved[0] :]:  # zeros copy the length of an axis by its place
         return False
@@ -71,8 +64,8 @@ def _moved(graph: ir.Graph, node: ir.Node, move: ir.Node) -> bool:
 def _reshaped(model: Model, graph: ir.Graph, node: ir.Node, first: ir.Node) -> bool:
     """Squeeze(Reshape(x)) as a Reshape of x, whose zeros stay at their places."""
     target, source = ints(first, 1, "shape"), first.inputs[0]
-    taken = _axes(node, None if target is None else len(target))
-    if target is None or taken is None or source is None or rank(first.outputs[0]) is None:
+    taken = None if target is None else axes_of(node, len(target))
+    if target is None or not taken or source is None or rank(first.outputs[0]) is None:
         return False
     if any(target[axis] != 1 for axis in taken) or 0 in target[taken[0] :]:
         return False

@@ -8,7 +8,16 @@ import onnx_ir as ir
 from modelkit.model import Model
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import attribute, bypass, constant, ints, is_onnx, rank, same_dims
+from modelkit.passes.surgery import (
+    attribute,
+    axes_of,
+    bypass,
+    constant,
+    ints,
+    is_onnx,
+    rank,
+    same_dims,
+)
 
 WIDER: dict[ir.DataType, frozenset[ir.DataType]] = {
     ir.DataType.BOOL: frozenset(
@@ -81,16 +90,9 @@ def _reshapes(model: Model, first: ir.Node, second: ir.Node) -> bool:
     return True
 
 
-def _axes(node: ir.Node, length: int | None) -> list[int] | None:
-    found = ints(node, 1, "axes")
-    if found is None or (length is None and any(axis < 0 for axis in found)):
-        return None
-    return sorted(axis + (length or 0) if axis < 0 else axis for axis in found)
-
-
 def _unsqueezes(model: Model, first: ir.Node, second: ir.Node) -> bool:
     low, high = rank(first.outputs[0]), rank(second.outputs[0])
-    inner, outer = _axes(first, low), _axes(second, high)
+    inner, outer = axes_of(first, low), axes_of(second, high)
     if inner is None or outer is None or low is None:
         return False
     places = [place for place in range(low + len(outer)) if place not in outer]
@@ -100,7 +102,7 @@ def _unsqueezes(model: Model, first: ir.Node, second: ir.Node) -> bool:
 
 def _squeezes(model: Model, first: ir.Node, second: ir.Node) -> bool:
     high, low = rank(first.inputs[0]), rank(first.outputs[0])
-    inner, outer = _axes(first, high), _axes(second, low)
+    inner, outer = axes_of(first, high), axes_of(second, low)
     if not inner or not outer or high is None:
         return False
     left = [place for place in range(high) if place not in inner]
@@ -125,7 +127,7 @@ def _set_axes(model: Model, first: ir.Node, second: ir.Node, axes: list[int]) ->
 def _undone(model: Model, first: ir.Node, second: ir.Node) -> bool:
     source = first.inputs[0]
     wide = rank(first.outputs[0] if first.op_type == "Unsqueeze" else source)
-    inner, outer = _axes(first, wide), _axes(second, wide)
+    inner, outer = axes_of(first, wide), axes_of(second, wide)
     if source is None or not inner or inner != outer:
         return False
     return bypass(second, source)

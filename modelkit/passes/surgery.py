@@ -48,6 +48,14 @@ def ints(node: ir.Node, position: int, name: str = "") -> list[int] | None:
     return None if found is None else [int(item) for item in found]
 
 
+def axes_of(node: ir.Node, length: int | None) -> list[int] | None:
+    """The axes of a Squeeze or Unsqueeze, counted from the front of ``length``, in order."""
+    found = ints(node, 1, "axes")
+    if found is None or (length is None and any(axis < 0 for axis in found)):
+        return None
+    return sorted(axis + (length or 0) if axis < 0 else axis for axis in found)
+
+
 def replace(old: ir.Value, new: ir.Value) -> bool:
     """Let every reader of ``old`` read ``new``; graph outputs keep their names.
 
