@@ -107,7 +107,7 @@ def _framework(source: str, threads: int, feeds: Feeds) -> Row:
     def opened() -> Iterator[Run]:
         yield found.run
 
-    return Row(bench.Candidate(found.framework, opened), EAGER, found.bytes)
+    return Row(bench.Candidate(found.framework, opened, spins=threads != 1), EAGER, found.bytes)
 
 
 def _missing(name: str, provider: str, size: int, error: ModelkitError) -> BenchRow:

@@ -1,6 +1,8 @@
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from modelkit.runtime.bench import (
     onnx_candidate,
     ratio,
 )
-from modelkit.runtime.session import Feeds, Run
+from modelkit.runtime.session import Feeds, Run, Setup
 from tests.models import linear_text, model_file
 
 
@@ -322,6 +324,49 @@ def test_a_model_file_is_timed_through_onnx_runtime(tmp_path: Path) -> None:
     assert samples.all_wall().size == 60
     assert 0 < float(np.median(samples.all_cpu())) < 0.1
     assert all(seconds > 0 for seconds in samples.load + samples.first)
+
+
+def test_threads_of_a_session_do_not_spin_between_runs(tmp_path: Path) -> None:
+    path = model_file(tmp_path / "m.onnx", linear_text(512, 512))
+    feeds = {"x": np.ones((64, 512), np.float32)}
+
+    def spun(candidate: Candidate) -> float:
+        """The CPU seconds taken in 10 ms after a run."""
+        with candidate.open() as run:
+            for _ in range(3):
+                run(feeds)
+            start = time.process_time()
+            time.sleep(0.01)
+            return time.process_time() - start
+
+    eager = Setup(threads=2, session_options={"session.force_spinning_stop": "0"})
+    assert min(spun(onnx_candidate(path, setup=Setup(threads=2))) for _ in range(5)) < 0.001
+    assert max(spun(onnx_candidate(path, setup=eager)) for _ in range(5)) > 0.003
+
+
+def test_a_candidate_that_spins_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    spinning = [3]  # looks until its threads sleep
+
+    def sleep(seconds: float) -> None:
+        machine.clock.work(seconds, seconds if spinning[0] > 0 else 0.0)
+        machine.log.append(("rest", ""))
+        spinning[0] -= 1
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    framework = replace(machine.candidate("framework", 0.01), spins=True)
+    onnx = machine.candidate("onnx", 0.01)
+    interleave([framework, onnx], {}, seconds=0, runs=1, pairs=2, clock=machine.clock)
+    after = [name for name, _ in machine.log]
+    assert after.count("rest") == 3 + 1 + 1  # three busy looks and a quiet one, then a quiet one
+
+
+def test_waiting_ends_where_a_candidate_never_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    monkeypatch.setattr(time, "sleep", machine.clock.work)
+    framework = replace(machine.candidate("framework", 0.01), spins=True)
+    interleave([framework], {}, seconds=0, runs=1, pairs=2, clock=machine.clock)
+    assert machine.clock.now < 1
 
 
 def test_the_gate_refuses_a_model_that_does_ten_times_the_work(tmp_path: Path) -> None:

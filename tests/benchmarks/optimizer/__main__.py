@@ -1,7 +1,7 @@
 """Run modelkit and its peers on the zoo, and print the tables.
 
 python -m tests.benchmarks.optimizer [--models a,b] [--exporters a,b] [--contenders a,b]
-    [--quick] [--full] [--seconds S] [--build FOLDER]
+    [--quick] [--full] [--seconds S] [--threads N] [--build FOLDER]
 
 Rows go into optimizer.json and optimizer.md in the build folder; a run that covers a part
 replaces the rows of that part.  Nothing is left out: what fails is a row with its error.
@@ -50,6 +50,10 @@ def chosen(text: str, known: Sequence[str]) -> list[str]:
     return names
 
 
+def _title(full: bool, threads: int) -> str:
+    return f"optimizer{'-full' * full}{f'-{threads}-threads' * (threads != 1)}"
+
+
 def main() -> None:
     """Measure what the options name, then print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.optimizer")
@@ -59,6 +63,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="nodes, errors and cost; no latency")
     parser.add_argument("--full", action="store_true", help="real depth instead of a few layers")
     parser.add_argument("--seconds", type=float, default=3.0, help="timed per contender and model")
+    parser.add_argument("--threads", type=int, default=1, help="of each run; wall time above 1")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "bench-optimizer")
     given = parser.parse_args()
     recipes = {recipe.name: recipe for recipe in recipes_of(given.full)}
@@ -66,8 +71,8 @@ def main() -> None:
     exporters = chosen(given.exporters, _EXPORTERS)
     names = chosen(given.contenders, [each.name for each in CONTENDERS])
     contenders = [each for each in CONTENDERS if each.name in names]
-    kept = given.build / ("optimizer-full.json" if given.full else "optimizer.json")
-    course = Course(contenders, given.build, 0 if given.quick else given.seconds)
+    kept = given.build / f"{_title(given.full, given.threads)}.json"
+    course = Course(contenders, given.build, 0 if given.quick else given.seconds, given.threads)
     order = [f"{name}.{each}" for name in recipes for each in _EXPORTERS]
     rows = read(kept)
     for model in models:
@@ -76,7 +81,7 @@ def main() -> None:
         rows = merged(rows, rows_of(exhibits, course))
         rows.sort(key=lambda row: order.index(row.exhibit))
         write(kept, rows, machine())
-    report = markdown(rows, machine())
+    report = markdown(rows, machine(), threads=given.threads)
     kept.with_suffix(".md").write_text(report)
     print(report)
 

@@ -26,6 +26,7 @@ class Course:
     contenders: Sequence[Contender]
     build: Path
     seconds: float
+    threads: int = 1
 
 
 def rows_of(exhibits: Sequence[Exhibit], course: Course) -> list[Row]:
@@ -41,7 +42,7 @@ def rows_of(exhibits: Sequence[Exhibit], course: Course) -> list[Row]:
             if last:
                 ours[shown.exporter] = (last, files[OURS])
         if course.seconds and {"dynamo", "torchscript"} <= set(ours):
-            found.append(_exports_raced(exhibits[0], ours, course.seconds))
+            found.append(_exports_raced(exhibits[0], ours, course))
     return found
 
 
@@ -65,7 +66,7 @@ def _of_exhibit(shown: Exhibit, course: Course, folder: Path) -> tuple[list[Row]
     for contender in course.contenders:
         rows.append(_optimized(shown, contender, files[contender.name], course.build))
         _say(rows[-1])
-    return (_raced(rows, shown, files, course.seconds) if course.seconds else rows), files
+    return (_raced(rows, shown, files, course) if course.seconds else rows), files
 
 
 def _say(row: Row) -> None:
@@ -99,18 +100,19 @@ def _optimized(shown: Exhibit, contender: Contender, target: Path, build: Path) 
 
 
 def _race(
-    reference: Path, models: Sequence[Path], feeds: Path, seconds: float
+    reference: Path, models: Sequence[Path], feeds: Path, course: Course
 ) -> tuple[float, list[tuple[float, float, float]]] | str:
     """What :func:`race.race` gives, or why it gave nothing."""
-    limit = 600 + 40 * seconds * (len(models) + 1)
-    done = _child(race.__name__, [seconds, feeds, reference, *models], limit)
+    limit = 600 + 40 * course.seconds * (len(models) + 1)
+    arguments = [course.seconds, course.threads, feeds, reference, *models]
+    done = _child(race.__name__, arguments, limit)
     if done.failure:
         return f"race: {done.failure}"
     found = json.loads(done.output)
     return found["milliseconds"], [(a, b, c) for a, b, c in found["ratios"]]
 
 
-def _raced(rows: list[Row], shown: Exhibit, files: dict[str, Path], seconds: float) -> list[Row]:
+def _raced(rows: list[Row], shown: Exhibit, files: dict[str, Path], course: Course) -> list[Row]:
     """The rows with latencies; all sound contenders and the original run side by side."""
     able = [
         row
@@ -120,7 +122,7 @@ def _raced(rows: list[Row], shown: Exhibit, files: dict[str, Path], seconds: flo
     if not able:
         return rows
     models = [files[row.contender] for row in able]
-    found = _race(shown.path, models, shown.feeds[0], seconds)
+    found = _race(shown.path, models, shown.feeds[0], course)
     if isinstance(found, str):
         return [replace(row, failure=found) if row in able else row for row in rows]
     milliseconds, ratios = found
@@ -131,10 +133,10 @@ def _raced(rows: list[Row], shown: Exhibit, files: dict[str, Path], seconds: flo
     ]
 
 
-def _exports_raced(shown: Exhibit, ours: dict[str, tuple[Row, Path]], seconds: float) -> Row:
+def _exports_raced(shown: Exhibit, ours: dict[str, tuple[Row, Path]], course: Course) -> Row:
     """How our two results for one model compare: the exporter should not matter any more."""
     (_, reference), (row, model) = ours["dynamo"], ours["torchscript"]
-    found = _race(reference, [model], shown.feeds[0], seconds)
+    found = _race(reference, [model], shown.feeds[0], course)
     if isinstance(found, str):
         return Row(row.exhibit, EXPORTS, failure=found)
     milliseconds, [ratio] = found

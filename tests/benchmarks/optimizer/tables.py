@@ -15,8 +15,9 @@ _SIGNS = (  # attention, norms, Gelu, rotary embedding, masks, shapes worked out
 )
 
 
-def markdown(rows: Sequence[Row], machine: dict[str, str]) -> str:
+def markdown(rows: Sequence[Row], machine: dict[str, str], *, threads: int = 1) -> str:
     """The whole report."""
+    time = "CPU time, 1 thread" if threads == 1 else f"wall time, {threads} threads"
     said = [f"- {name}: {value}" for name, value in machine.items()]
     names = [each.name for each in CONTENDERS]
     shown = ["original", *(name for name in names if any(row.contender == name for row in rows))]
@@ -28,11 +29,11 @@ def markdown(rows: Sequence[Row], machine: dict[str, str]) -> str:
         "## Nodes left",
         _matrix(rows, shown, lambda row: str(row.nodes)),
         "## Latency",
-        f"Old over new CPU time, 1 thread, against {REFERENCE}; above 1 is faster."
+        f"Old over new {time}, against {REFERENCE}; above 1 is faster."
         " In brackets the 95 % interval.",
         _matrix([row for row in rows if row.latency], shown[1:], _latency),
         "## Both exporters",
-        "Optimized by modelkit-all: CPU time of the dynamo export over that of the TorchScript one;"
+        "Optimized by modelkit-all: time of the dynamo export over that of the TorchScript one;"
         " 1 is the goal.",
         "\n".join(
             f"- {row.exhibit.split('.')[0]}: {_latency(row)}"

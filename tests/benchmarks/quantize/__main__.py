@@ -81,7 +81,7 @@ def _row(subject: Subject, contender: Contender, folder: Path, output: Path) -> 
 
 def _raced(rows: list[Row], models: dict[str, Path], folder: Path, seconds: float) -> list[Row]:
     feeds = next((folder / "speed").glob("*.npz"))
-    command = [sys.executable, "-m", "tests.benchmarks.optimizer.race", str(seconds)]
+    command = [sys.executable, "-m", "tests.benchmarks.optimizer.race", str(seconds), "1"]
     command += [str(feeds), str(folder / "model.onnx"), *(str(path) for path in models.values())]
     cost = measured(command, seconds=_LIMIT, folder=ROOT, environment={})
     if cost.failure:
