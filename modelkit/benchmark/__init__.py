@@ -80,8 +80,8 @@ def bench_files(
 ) -> BenchReport:
     """Time each model on each row of providers; the first row is the baseline of the speed-ups.
 
-    ``dims`` gives lengths of axes, and every combination of them is a point (default: one, with
-    batch 1 and sequence 128 where axes have these names).  ``duration`` is seconds of timed runs
+    ``dims`` gives lengths of axes, and every combination of them is a point (default: one, of
+    usual lengths; see ``typical_feeds``).  ``duration`` is seconds of timed runs
     per row and point (default 5); ``runs`` their number instead; ``warmup`` runs before them each
     time a model is opened (default: by time).  ``concurrency`` threads share a session for the
     throughput.  ``eval_data`` are real inputs on which the rows are compared with the first.

@@ -94,6 +94,63 @@ def test_the_same_seed_gives_the_same_inputs_and_dims_are_obeyed(tmp_path: Path)
         proposal(path, dims={"sequenze": 5})
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("g (float[s18, s41, 4] x) => (float[a, b, 4] y) { y = Exp(x) }", (1, 128, 4)),
+        ("g (float[n, 3, h, w] x) => (float[n, 3, h, w] y) { y = Tanh(x) }", (1, 3, 224, 224)),
+        ("g (float[n, 3, 64, 48] x) => (float[n, 3, 64, 48] y) { y = Tanh(x) }", (1, 3, 64, 48)),
+        (
+            """g (float[n, 2, d, h, w] x) => (float[n, 2, d, h, w] y) { y = Tanh(x) }""",
+            (1, 2, 16, 16, 16),
+        ),
+        (  # positions for 77 tokens
+            """g (int64[n, s] x) => (float[n, s, 4] y)
+            <float[77, 4] p, int64 z = {0}, int64 o = {1}, float[9, 4] t, int64[1] a = {0}> {
+            l = Shape(x) i = Gather(l, o) r = Range(z, i, o) q = Gather(p, r)
+            e = Gather(t, x) y = Add(e, q) }""",
+            (1, 64),
+        ),
+        (  # a stack of convolutions that sound must fill
+            """g (float[n, 1, s] x) => (float[n, 1, t] y) <float[1, 1, 400] w> {
+            y = Conv(x, w) }""",
+            (1, 1, 1024),
+        ),
+    ],
+)
+def test_what_is_timed_has_usual_lengths(
+    tmp_path: Path, text: str, expected: tuple[int, ...]
+) -> None:
+    path = model_file(tmp_path / "m.onnx", f"""<ir_version: 8, opset_import: ["": 17]> {text}""")
+    assert typical_feeds(path)["x"].shape == expected
+
+
+def test_a_decoder_is_timed_on_one_token_after_many(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (int64[n, sequence_length] input_ids, int64[n, t] attention_mask, float[n, 2, p, 4] past_key)
+    => (float[n, 2, q, 4] present, float[n, t] m, float[n, sequence_length, 4] e)
+    <float[9, 4] w, int64[1] a = {1}> { e = Gather(w, input_ids) r = Unsqueeze(e, a)
+    h = Concat<axis=1>(r, r) present = Concat<axis=2>(past_key, h) m = Cast<to=1>(attention_mask) }
+    """
+    feeds = typical_feeds(model_file(tmp_path / "m.onnx", text))
+    shapes = {name: value.shape for name, value in feeds.items()}
+    assert shapes == {
+        "input_ids": (1, 1),
+        "attention_mask": (1, 128),
+        "past_key": (1, 2, 127, 4),
+    }
+
+
+def test_what_takes_seconds_at_usual_lengths_is_timed_on_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, s] x) => (float[n, s] y)
+    { y = Exp(x) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    monkeypatch.setattr("modelkit.runtime.feeds._SLOW", -1.0)
+    assert typical_feeds(path)["x"].shape == (1, 8)
+
+
 def test_a_model_without_inputs_is_fine(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]> g () => (float[2] y)
     <float[2] w = {1, 2}> { y = Exp(w) }"""
