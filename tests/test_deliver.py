@@ -75,10 +75,34 @@ def test_a_slower_result_is_handed_back_unwritten(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdict = SpeedVerdict(Interval(0.5, 0.4, 0.6), False, "slower than the source")
-    monkeypatch.setattr(module, "gate", lambda *_: verdict)
+    monkeypatch.setattr(module, "gate", lambda *_, **__: verdict)
     done = deliver(load(path), path.with_name("o.onnx"), Terms(), step="optimize", source=path)
     assert (done.written, done.speed) == ("", verdict)
     assert names(path) == ["m.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("second", "written", "reason"),
+    [(1.1, True, "on one"), (0.8, False, "slower than the source on 4 threads")],
+)
+def test_a_result_is_timed_on_every_number_of_threads_asked_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch, second: float, written: bool, reason: str
+) -> None:
+    seen = []
+
+    def gate(*_: object, threads: int, seconds: float = 3.0) -> SpeedVerdict:
+        seen.append(threads)
+        ratio = {1: 1.3, 4: second}[threads]
+        why = "on one" if threads == 1 else "slower than the source on 4 threads"
+        return SpeedVerdict(Interval(ratio, ratio, ratio), ratio > 1, why)
+
+    monkeypatch.setattr(module, "gate", gate)
+    terms = Terms(threads=(1, 4))
+    done = deliver(load(path), path.with_name("o.onnx"), terms, step="optimize", source=path)
+    assert seen == [1, 4]
+    more = Interval(second, second, second)
+    assert done.speed == SpeedVerdict(Interval(1.3, 1.3, 1.3), written, reason, 4, more)
+    assert bool(done.written) == written
 
 
 def test_a_framework_is_a_source_too(path: Path) -> None:

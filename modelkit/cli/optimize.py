@@ -74,6 +74,14 @@ def optimize(
         bool, typer.Option("--explain", help="List what fired, where, and the near misses")
     ] = False,
     measure: options.Measure = True,
+    intra_op: Annotated[
+        int | None,
+        typer.Option(
+            "--intra-op",
+            help="Threads it will run on; default: fast on 1, not slower on all cores",
+            min=1,
+        ),
+    ] = None,
 ) -> None:
     """Rewrite the graph so that it runs faster here, verified and never slower.
 
@@ -107,6 +115,7 @@ def optimize(
         "check": check,
         **writing.arguments(),
         "measure": measure,
+        "intra_op": intra_op,
     }
     report = execute("optimize", arguments, manner)
     if explain and not manner.json:

@@ -141,7 +141,10 @@ def _speed(speed: reports.SpeedVerdict) -> list[RenderableType]:
     if speed.ratio is None:
         return [Text(f"speed: not compared ({safe(speed.reason)})", style="dim")]
     style = "green" if speed.ratio.low > 1 else ""
-    return [Text(f"speed: {factor(speed.ratio)} of the source; {safe(speed.reason)}", style=style)]
+    told = f"speed: {factor(speed.ratio)} of the source; {safe(speed.reason)}"
+    if speed.on_threads is not None:
+        told += f"; {factor(speed.on_threads)} on {speed.threads} threads"
+    return [Text(told, style=style)]
 
 
 @lines.register

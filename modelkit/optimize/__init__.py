@@ -21,7 +21,7 @@ from modelkit.model import (
     sha256,
     strip_debug,
 )
-from modelkit.optimize.choice import ALWAYS, Choice, describe, rewrites
+from modelkit.optimize.choice import ALWAYS, Care, Choice, describe, rewrites
 from modelkit.optimize.levels import Optimized, optimize, rewritten
 from modelkit.optimize.prepare import Shaping, prepare
 from modelkit.optimize.reproducer import reproducer
@@ -31,15 +31,21 @@ from modelkit.reports import (
     FileFacts,
     OptimizeReport,
     RewritesReport,
+    SpeedVerdict,
 )
 from modelkit.runtime.feeds import propose
-from modelkit.runtime.machine import instruction_set
+from modelkit.runtime.machine import instruction_set, usable_cores
 from modelkit.runtime.session import open_session, use_custom_ops, version
 from modelkit.safe import safe
 from modelkit.targets import load as load_target
 
-STEPS_BACK = (("all", False), ("all", True), ("extended", False), ("basic", False))
-"""Levels, and whether only sure gains are applied."""
+STEPS_BACK = (
+    ("all", Care.NONE),
+    ("all", Care.THREADS),
+    ("all", Care.SURE),
+    ("extended", Care.NONE),
+    ("basic", Care.NONE),
+)
 ORIGINAL = "original"
 MAX_SPOILED = 8
 
@@ -66,6 +72,7 @@ class _Job:
     terms: Terms
     shaping: Shaping
     folder: Path
+    intra_op: int | None = None
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -85,6 +92,7 @@ class _Job:
             "dims": dict(self.shaping.dims),
             "free_dims": list(self.shaping.free),
             "extract": self.shaping.extract,
+            "intra_op": self.intra_op,
         }
 
 
@@ -108,6 +116,7 @@ def optimize_file(
     seed: int = 0,
     dry_run: bool = False,
     custom_ops: Sequence[str] = (),
+    intra_op: int | None = None,
 ) -> OptimizeReport:
     """Optimize the model at ``source`` into ``output``, by default ``<stem>.opt.onnx`` beside it.
 
@@ -116,6 +125,8 @@ def optimize_file(
     ``check`` the outputs are compared after each rewrite.  Where the result is slower the next
     lower level is taken, at last the model as it was.  ``dims``, ``free_dims`` and ``extract``
     change the model's axes and ends before; see :class:`modelkit.optimize.prepare.Shaping`.
+    ``intra_op`` is the number of threads it will run on; by default it is made fast on one, and
+    must not be slower on as many as the machine has cores.
 
     Raises:
         CheckFailed: the outputs differ, whichever rewrite is left out; nothing was written.
@@ -123,17 +134,25 @@ def optimize_file(
         BadInput, CannotWrite, UsageError: see :func:`modelkit.model.load` and ``deliver``.
     """
     use_custom_ops(custom_ops)
-    choice = Choice(level, target, tuple(only), tuple(skip), opset, runtime)
+    care = Care.THREADS if intra_op is not None and intra_op > 1 else Care.NONE
+    choice = Choice(level, target, tuple(only), tuple(skip), opset, runtime, care)
     shaping = Shaping(dict(dims or {}), tuple(free_dims), extract)
     path = Path(source)
     place = Path(output) if output else path.parent / f"{path.stem}.opt.onnx"
     progress.step("reading")
     origin = load(path)
-    terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
+    terms = Terms(
+        force=force,
+        verify=verify,
+        measure=measure,
+        dry_run=dry_run,
+        seed=seed,
+        threads=_threads(intra_op),
+    )
     before = facts(origin, path)
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
         held, digest = operator_counts(origin), sha256(path)
-        job = _Job(path, place, origin, held, digest, terms, shaping, Path(folder))
+        job = _Job(path, place, origin, held, digest, terms, shaping, Path(folder), intra_op)
         del origin
         if not (force or dry_run) and up_to_date(place, "optimize", job.recipe(choice), job.sha):
             return _unchanged(job, choice, before)
@@ -157,6 +176,13 @@ def optimize_file(
         )
 
 
+def _threads(intra_op: int | None) -> tuple[int, ...]:
+    """The numbers of threads to be timed on."""
+    if intra_op is not None:
+        return (intra_op,)
+    return tuple(dict.fromkeys((1, usable_cores())))
+
+
 def _measured_elsewhere(level: str, name: str, *, measure: bool) -> tuple[str, ...]:
     """What to say where the table that decided is of another machine than this."""
     target = load_target(name)
@@ -171,8 +197,9 @@ def _measured_elsewhere(level: str, name: str, *, measure: bool) -> tuple[str, .
 def _steps_back(choice: Choice) -> Iterator[Choice]:
     """The choice made, then more and more careful ones."""
     levels = [level for level, _ in STEPS_BACK]
-    for level, is_sure in STEPS_BACK[levels.index(choice.level) :]:
-        yield replace(choice, level=level, is_sure=is_sure)
+    for level, care in STEPS_BACK[levels.index(choice.level) :]:
+        if level != "all" or choice.care in (Care.NONE, care) or care == Care.SURE:
+            yield replace(choice, level=level, care=care)
 
 
 def _prepared(job: _Job, *, check: bool) -> None:
@@ -217,8 +244,7 @@ def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]
         done, delivery = _healed(job, step, done, choice)
         if delivery.speed.kept:
             return step.level, done, delivery
-        sure = " with sure gains only" * step.is_sure
-        job.notes.append(f"level {step.level}{sure} stepped back: {delivery.speed.reason}")
+        job.notes.append(f"level {step.level}{step.care} stepped back: {_slower(delivery.speed)}")
         progress.note(job.notes[-1])
     # Only the opset may differ from what it was.
     nothing = replace(choice, level="basic", only=(ALWAYS,), skip=())
@@ -230,6 +256,14 @@ def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]
             raise
     reason = "ONNX Runtime's own optimizations spoil the model as it was"
     return step.level, done, _delivered(job, done, choice, untimed=reason)
+
+
+def _slower(speed: SpeedVerdict) -> str:
+    """Where it is slower, and what can be done about that."""
+    if speed.ratio is None or speed.on_threads is None:
+        return speed.reason
+    told = f"{speed.reason} ({speed.on_threads.median:.2f}x; on 1 thread {speed.ratio.median:.2f}x)"
+    return f"{told}; --intra-op 1 keeps it" if speed.ratio.low > 1 else told
 
 
 def _watched(job: _Job, choice: Choice) -> Optimized:

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from modelkit.errors import UsageError
 from modelkit.fusions import load_fusions
@@ -12,6 +13,7 @@ from modelkit.passes import LEVELS, ONCE, name_of
 from modelkit.passes.convert_opset import NEWEST
 from modelkit.reports import Rewrite
 from modelkit.safe import safe
+from modelkit.targets import Target
 
 ALWAYS = "infer_symbols"
 """Reads the graph and changes nothing; other passes rely on it."""
@@ -19,13 +21,26 @@ ALWAYS = "infer_symbols"
 OLDEST = 7
 
 
+class Care(StrEnum):
+    """What of the rewrites that pay on a target is left out; the text is for a report."""
+
+    NONE = ""
+    THREADS = " without what loses on more threads"
+    SURE = " with sure gains only"
+
+    def of(self, target: Target) -> Target:
+        """The target with this care."""
+        if self is Care.THREADS:
+            return target.threaded()
+        return target.sure() if self is Care.SURE else target
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which passes and fusions run: those in ``only`` (all, when empty) but not in ``skip``.
 
     ``opset`` is what the result must have, None for the model's own or what fusions need;
-    ``runtime`` is the oldest that must open it, as "ort==1.17", "" for the installed one.  With
-    ``is_sure`` only what gains much on the target is applied; see ``Target.sure``.
+    ``runtime`` is the oldest that must open it, as "ort==1.17", "" for the installed one.
     """
 
     level: str = "all"
@@ -34,7 +49,7 @@ class Choice:
     skip: tuple[str, ...] = ()
     opset: int | None = None
     runtime: str = ""
-    is_sure: bool = False
+    care: Care = Care.NONE
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:

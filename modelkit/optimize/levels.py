@@ -49,8 +49,7 @@ def optimize(
 
 def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optimized:
     """Rewrite ``model``, which is used up; ``watch`` sees it after each change."""
-    target = load_target(choice.target)
-    target = target.sure() if choice.is_sure else target
+    target = choice.care.of(load_target(choice.target))
     is_told = choice.level == "all" and distinguished(model)
     restore_convolutions(model)
     newest, newest_ir = choice.limits()

@@ -70,11 +70,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class SpeedVerdict:
-    """What the never-slower gate saw; ``ratio`` is old time over new time (above 1: faster)."""
+    """What the never-slower gate saw; ``ratio`` is old time over new time (above 1: faster).
+
+    ``on_threads`` is the same on ``threads`` threads, by the wall's time; None: not measured.
+    """
 
     ratio: Interval | None
     kept: bool
     reason: str
+    threads: int = 1
+    on_threads: Interval | None = None
 
 
 @dataclass(frozen=True)

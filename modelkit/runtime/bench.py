@@ -334,12 +334,13 @@ def gate(
     *,
     providers: Sequence[Provider] = (CPU,),
     seconds: float = _GATE_SECONDS,
+    threads: int = 1,
 ) -> SpeedVerdict:
-    """Whether the model ``new`` may replace ``old`` on 1 thread; see :func:`judge`."""
-    setup = Setup(providers=tuple(providers))
+    """Whether the model ``new`` may replace ``old`` on so many threads; see :func:`judge`."""
+    setup = Setup(providers=tuple(providers), threads=threads)
     before, after = (onnx_candidate(path, setup=setup) for path in (old, new))
-    wall = tuple(providers) != (CPU,) or not FINE_CPU_CLOCK
-    return judge(before, after, feeds, wall=wall, seconds=seconds)
+    wall = tuple(providers) != (CPU,) or threads != 1 or not FINE_CPU_CLOCK
+    return judge(before, after, feeds, wall=wall, seconds=seconds, threads=threads)
 
 
 def judge(
@@ -350,21 +351,25 @@ def judge(
     wall: bool = False,
     seconds: float = _GATE_SECONDS,
     clock: Clock | None = None,
+    threads: int = 1,
 ) -> SpeedVerdict:
     """Whether ``new`` may replace ``old``: not if it is surely more than 2 % slower.
 
     Refused when the upper bound of old/new is below 0.98.  Not judged when both take less than
     50 µs a run, because the overhead of a call then dominates.  ``seconds`` are those of timed
-    runs per candidate; ``wall`` compares wall time, for work that is not done on the CPU.
+    runs per candidate; ``wall`` compares wall time, for work that is not done on the CPU or by
+    more than one thread.
     """
     if all(_is_short(candidate, feeds, clock or SystemClock()) for candidate in (old, new)):
         return SpeedVerdict(None, True, "not judged: a run takes less than 50 µs")
     old_times, new_times = interleave([old, new], feeds, seconds=seconds, clock=clock)
     found = ratio(old_times, new_times, wall=wall)
+    used = "1 thread" if threads == 1 else f"{threads} threads"
     if found.high < _SLOWER:
-        return SpeedVerdict(found, False, "slower than the source")
+        where = f" on {used}" * (threads != 1)
+        return SpeedVerdict(found, False, f"slower than the source{where}")
     kind = "wall" if wall else "CPU"
-    return SpeedVerdict(found, True, f"1 thread, {kind} time, {len(old_times.cpu)} session pairs")
+    return SpeedVerdict(found, True, f"{used}, {kind} time, {len(old_times.cpu)} session pairs")
 
 
 def _is_short(candidate: Candidate, feeds: Feeds, clock: Clock) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from modelkit.runtime.bench import Samples
 
 _THROTTLE = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
+_SIBLINGS = "devices/system/cpu/cpu{}/topology/thread_siblings_list"
 _DRIFT = 1.10  # later sessions of every candidate against earlier ones
 _FEWEST = 8  # runs in a session, or its median says too little
 
@@ -34,6 +35,16 @@ def instruction_set() -> str:
     found = set(told.get("SIMD Extensions", {}).get("found", ()))
     widths = (("avx512", {"X86_V4", "AVX512F", "AVX512_SKX"}), ("avx2", {"X86_V3", "AVX2"}))
     return next((f"x86-64 {name}" for name, signs in widths if signs & found), "x86-64")
+
+
+def usable_cores(root: Path = Path("/sys")) -> int:
+    """The cores that this process may use: ONNX Runtime starts a thread on each by default."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cpus = os.sched_getaffinity(0)
+    places = (root / _SIBLINGS.format(cpu) for cpu in cpus)
+    groups = {place.read_text().strip() for place in places if place.is_file()}
+    return len(groups) or len(cpus)
 
 
 def throttle_count(root: Path = Path("/sys")) -> int:

@@ -19,6 +19,8 @@ from modelkit.errors import BadInput, UsageError
 from modelkit.safe import safe
 
 FOLDER = Path(__file__).parent
+THREADED = "-2-threads"
+"""What the name of a table ends in that was measured so, beside the one on 1 thread."""
 LOSS = 0.94
 """Below this ratio a fusion is slower; above, it is the cost of calling one small operator more."""
 SURE = 1.10
@@ -54,12 +56,23 @@ class Target:
         others = (f"{there}, not {here}" for there, here in pairs if there not in ("", here))
         return " and ".join(others)
 
+    def threaded(self) -> "Target":
+        """The same target, where what loses on more threads is left out too, if it was measured."""
+        if self.name + THREADED not in names():
+            return self
+        ratios = {fusion: dict(rows) for fusion, rows in self.ratios.items()}
+        for fusion, rows in load(self.name + THREADED).ratios.items():
+            told = {f"{size} on 2 threads".strip(): ratio for size, ratio in rows.items()}
+            ratios.setdefault(fusion, {}).update(told)
+        return replace(self, ratios=ratios)
+
     def sure(self) -> "Target":
         """The same target, where only what gains ``SURE`` at every size is applied.
 
-        A table that no machine was measured for stays as it is.
+        On more threads too, where that was measured.  A table that no machine was measured for
+        stays as it is.
         """
-        return replace(self, least=SURE) if self.instructions else self
+        return replace(self.threaded(), least=SURE) if self.instructions else self
 
     def allows(self, fusion: str) -> str | None:
         """None if the fusion pays here, else the reason it is left out."""

@@ -32,7 +32,8 @@ SLOWER = SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source"
 def judge(monkeypatch: pytest.MonkeyPatch, *verdicts: SpeedVerdict) -> None:
     """Let the speed gate give these verdicts, one after the other."""
     given = iter(verdicts)
-    monkeypatch.setattr("modelkit.deliver.gate", lambda *arguments: next(given))
+    monkeypatch.setattr("modelkit.deliver.gate", lambda *_, **__: next(given))
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
 
 
 @pytest.fixture
@@ -173,6 +174,43 @@ def test_slower_levels_step_back_until_one_is_not(
     assert report.level == "basic"
     assert report.notes == ("level all stepped back: slower than the source",)
     assert "Erf" in report.operators_after
+
+
+EVEN = SpeedVerdict(None, True, "even")
+FASTER = SpeedVerdict(Interval(1.31, 1.3, 1.32), True, "1 thread, CPU time, 12 session pairs")
+BEHIND = SpeedVerdict(Interval(0.85, 0.84, 0.86), False, "slower than the source on 2 threads")
+SIGNAL = """<ir_version: 10, opset_import: ["": 20]> g (float[n, 64, s] x) => (float[n, 64, t] y)
+<float[64, 64, 3] w, float[64] b> { c = Conv(x, w, b) y = Relu(c) }"""
+
+
+def test_what_loses_on_more_threads_is_left_out_where_it_would_be_slower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(monkeypatch, FASTER, BEHIND, EVEN)
+    path = model_file(tmp_path / "m.onnx", SIGNAL)
+    report = optimize_file(str(path))
+    reason = "slower than the source on 2 threads (0.85x; on 1 thread 1.31x); --intra-op 1 keeps it"
+    assert report.notes[0] == f"level all stepped back: {reason}"
+    assert {"conv1d_as_image"} == {miss.fusion for miss in report.near_misses}
+    assert "on 2 threads)" in report.near_misses[0].reason
+    judge(monkeypatch, FASTER)
+    alone = optimize_file(str(path), intra_op=1, force=True)
+    assert (alone.speed, alone.notes) == (FASTER, ())
+    assert "conv1d_as_image" in {change.name for change in alone.changes}
+    judge(monkeypatch, EVEN)
+    many = optimize_file(str(path), intra_op=8, force=True)
+    assert (many.level, many.notes) == ("all", ())
+    assert many.operators_after == report.operators_after
+
+
+def test_the_same_model_for_other_threads_is_another_result(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(monkeypatch, *repeat(EVEN, 2))
+    optimize_file(str(source))
+    assert optimize_file(str(source)).up_to_date
+    with pytest.raises(CannotWrite):
+        optimize_file(str(source), intra_op=1)
 
 
 LINEAR = """<ir_version: 10, opset_import: ["": 20]> g (float[n, s, 256] x) => (float[n, s, m] y)

@@ -147,7 +147,9 @@ def test_the_candidates_that_meet_are_timed_and_drawn(
 ) -> None:
     # What is timed here takes microseconds: the verdict on it is chance.
     _race(monkeypatch, 1e-3, slower=0.5)
-    monkeypatch.setattr("modelkit.deliver.gate", lambda *_: SpeedVerdict(None, True, "not here"))
+    monkeypatch.setattr(
+        "modelkit.deliver.gate", lambda *_, **__: SpeedVerdict(None, True, "not here")
+    )
     report = quantize_file(
         str(source), str(tmp_path / "o.onnx"), mode="auto", min_agreement="50%",
         calib_data=str(data), dry_run=True,

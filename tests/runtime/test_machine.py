@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from modelkit.runtime.bench import Samples
-from modelkit.runtime.machine import instruction_set, machine_name, slowed, throttle_count
+from modelkit.runtime.machine import (
+    instruction_set,
+    machine_name,
+    slowed,
+    throttle_count,
+    usable_cores,
+)
 
 
 def sessions(*milliseconds: float) -> Samples:
@@ -34,6 +40,16 @@ def test_the_instructions_that_choose_kernels(
     monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"found": found}})
     assert instruction_set() == expected
+
+
+def test_siblings_are_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3, 4}, raising=False)
+    for cpu, siblings in enumerate(("0,4", "1,5", "2-3", "2-3", "0,4", "1,5")):
+        place = tmp_path / f"devices/system/cpu/cpu{cpu}/topology"
+        place.mkdir(parents=True)
+        (place / "thread_siblings_list").write_text(f"{siblings}\n")
+    assert usable_cores(tmp_path) == 3
+    assert usable_cores(tmp_path / "nothing") == 5
 
 
 def test_throttle_counts_of_all_cores_add_up(tmp_path: Path) -> None:

@@ -33,11 +33,22 @@ def test_slower_and_unmeasured_fusions_are_refused_with_the_reason() -> None:
 
 def test_only_large_gains_are_sure() -> None:
     ratios = {"silu": {"1x16": 1.3, "8x128": 1.05}, "mish": {"1": 5.2, "8": 4.1}}
-    sure = replace(targets.load("cpu"), ratios=ratios).sure()
-    reason = "it gains too little on target cpu to be sure (1.05x at 8x128)"
+    sure = replace(targets.load("cpu"), name="here", ratios=ratios).sure()
+    reason = "it gains too little on target here to be sure (1.05x at 8x128)"
     assert (sure.allows("silu"), sure.allows("mish")) == (reason, None)
     anywhere = targets.load("any")
     assert anywhere.sure() == anywhere
+
+
+def test_what_loses_on_more_threads_is_refused_only_when_they_count() -> None:
+    cpu = targets.load("cpu")
+    assert cpu.allows("conv1d_as_image") is None
+    reason = cpu.threaded().allows("conv1d_as_image")
+    assert reason is not None and reason.endswith(" on 2 threads)")
+    assert cpu.sure().allows("conv1d_as_image") == reason
+    assert cpu.threaded().allows("attention") is None
+    alone = replace(cpu, name="here")
+    assert alone.threaded() == alone
 
 
 def test_what_was_other_where_a_table_was_measured() -> None:
