@@ -15,6 +15,8 @@ OPSET = 13
 ORDER = 20  # when all constants are in the weights
 
 HEIGHT = np.array([2], np.int64)
+SHARE = 64
+"""Channels of an image's row that one thread computes at once."""
 
 
 def before(x: Expr, w: Expr, b: Expr) -> Expr:
@@ -22,6 +24,17 @@ def before(x: Expr, w: Expr, b: Expr) -> Expr:
 
 
 def when(x: Capture, w: Capture, conv: Capture) -> str | None:
+    return "" if is_narrow(w, conv) else refusal(x, w, conv)
+
+
+def is_narrow(w: Capture, conv: Capture) -> bool:
+    """Whether one thread would compute all that comes of a sequence."""
+    out = w.shape[0] if w.shape is not None else None
+    return isinstance(out, int) and out <= SHARE and conv.attrs.get("group", 1) == 1
+
+
+def refusal(x: Capture, w: Capture, conv: Capture) -> str | None:
+    """Why a convolution stays as it is; None: it need not."""
     if x.shape is None:
         return "the rank of its input is unknown"
     if len(x.shape) != 3:

@@ -36,15 +36,18 @@ _MIXER = f"""{HEAD} (float[b, 256, n] x) => (float[b, 256, n] y)
     p = Conv<pads=[15, 15], group=256>(x, w, c) q = Relu(p) r = Conv(q, v, d) y = Relu(r) }}"""
 
 SEQUENCES: tuple[Subject, ...] = (
-    Subject("activation_before_squeeze", _vocoder(64, 7), _points(512), base=("conv1d_as_image",)),
+    Subject(
+        "activation_before_squeeze", _vocoder(64, 7), _points(512), base=("narrow_conv1d_as_image",)
+    ),
     *(
-        Subject("conv1d_as_image", text, points, also=("activation_before_squeeze",), name=name)
-        for name, text, points in (
-            ("extractor 512", _extractor(512), _points(500)),
-            ("vocoder 32", _vocoder(32, 11), _points(2000)),
-            ("vocoder 128", _vocoder(128, 7), _points(500)),
-            ("vocoder 16", _vocoder(16, 3), _points(64)),
-            ("mixer 256", _MIXER, _points(16, 200)),
+        Subject(fusion, text, points, also=("activation_before_squeeze",), name=name)
+        for fusion, name, text, points in (
+            ("conv1d_as_image", "extractor 512", _extractor(512), _points(500)),
+            ("conv1d_as_image", "vocoder 128", _vocoder(128, 7), _points(500)),
+            ("conv1d_as_image", "mixer 256", _MIXER, _points(16, 200)),
+            ("narrow_conv1d_as_image", "vocoder 64", _vocoder(64, 7), _points(1000)),
+            ("narrow_conv1d_as_image", "vocoder 32", _vocoder(32, 11), _points(2000)),
+            ("narrow_conv1d_as_image", "vocoder 16", _vocoder(16, 3), _points(64)),
         )
     ),
 )

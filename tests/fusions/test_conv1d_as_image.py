@@ -5,9 +5,9 @@ from tests.harness import floats, rewritten
 NAME = "conv1d_as_image"
 
 
-def text(conv: str, weights: str = "float[32, 16, 3] w, float[32] c", into: str = "16") -> str:
+def text(conv: str, weights: str = "float[80, 16, 3] w, float[80] c", into: str = "16") -> str:
     return f"""<ir_version: 9, opset_import: ["": 18]>
-    g (float[b, {into}, n] x) => (float[b, 32, m] y) <{weights}> {{ y = {conv} }}"""
+    g (float[b, {into}, n] x) => (float[b, c, m] y) <{weights}> {{ y = {conv} }}"""
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_every_attribute_gets_its_second_axis(conv: str) -> None:
 
 
 def test_images_are_not_even_missed() -> None:
-    source = text("Conv(x, w)", "float[32, 16, 3, 3] w").replace("n] x", "n, 5] x")
+    source = text("Conv(x, w)", "float[80, 16, 3, 3] w").replace("n] x", "n, 5] x")
     result = rewritten(source.replace("m] y", "m, k] y"), [NAME], [{"x": floats(1, 16, 4, 5)}])
     assert result.operators == ["Conv"]
     assert not result.near_misses
@@ -42,13 +42,13 @@ def test_groups_stay() -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (text("Conv(x, w)", "float[32, 8, 3] w", "8"), "its channels are not multiples of 16"),
+        (text("Conv(x, w)", "float[80, 8, 3] w", "8"), "its channels are not multiples of 16"),
         (
             text("Conv<group=2>(x, w)", "float[32, 16, 1] w", "32"),
             "it is a matrix product for each group, which is as fast as it is",
         ),
         (
-            text("Conv(x, v)", "float[1] w").replace("n] x)", "n] x, float[32, 16, 3] v)"),
+            text("Conv(x, v)", "float[1] w").replace("n] x)", "n] x, float[80, 16, 3] v)"),
             "its weight is not constant",
         ),
     ],

@@ -191,12 +191,12 @@ def test_what_loses_on_more_threads_is_left_out_where_it_would_be_slower(
     report = optimize_file(str(path))
     reason = "slower than the source on 2 threads (0.85x; on 1 thread 1.31x); --intra-op 1 keeps it"
     assert report.notes[0] == f"level all stepped back: {reason}"
-    assert {"conv1d_as_image"} == {miss.fusion for miss in report.near_misses}
+    assert {"narrow_conv1d_as_image"} == {miss.fusion for miss in report.near_misses}
     assert "on 2 threads)" in report.near_misses[0].reason
     judge(monkeypatch, FASTER)
     alone = optimize_file(str(path), intra_op=1, force=True)
     assert (alone.speed, alone.notes) == (FASTER, ())
-    assert "conv1d_as_image" in {change.name for change in alone.changes}
+    assert "narrow_conv1d_as_image" in {change.name for change in alone.changes}
     judge(monkeypatch, EVEN)
     many = optimize_file(str(path), intra_op=8, force=True)
     assert (many.level, many.notes) == ("all", ())

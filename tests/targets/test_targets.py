@@ -42,10 +42,10 @@ def test_only_large_gains_are_sure() -> None:
 
 def test_what_loses_on_more_threads_is_refused_only_when_they_count() -> None:
     cpu = targets.load("cpu")
-    assert cpu.allows("conv1d_as_image") is None
-    reason = cpu.threaded().allows("conv1d_as_image")
+    assert cpu.allows("narrow_conv1d_as_image") is None
+    reason = cpu.threaded().allows("narrow_conv1d_as_image")
     assert reason is not None and reason.endswith(" on 2 threads)")
-    assert cpu.sure().allows("conv1d_as_image") == reason
+    assert cpu.sure().allows("narrow_conv1d_as_image") == reason
     assert cpu.threaded().allows("attention") is None
     alone = replace(cpu, name="here")
     assert alone.threaded() == alone
