@@ -228,9 +228,10 @@ def _gated(staged: Staged, source: Path | None, terms: Terms) -> SpeedVerdict:
             break
         progress.step(f"speed gate on {threads} threads")
         found = gate(source, staged.path, feeds, threads=threads, seconds=_MORE_SECONDS)
-        speed = replace(speed, kept=found.kept, threads=threads, on_threads=found.ratio)
-        if not found.kept:
-            speed = replace(speed, reason=found.reason)
+        reason = found.reason if not found.kept else speed.reason
+        if found.ratio is None:
+            reason = f"{speed.reason}; {found.reason}"
+        speed = SpeedVerdict(speed.ratio, found.kept, reason, threads, found.ratio)
     return speed
 
 

@@ -105,6 +105,22 @@ def test_a_result_is_timed_on_every_number_of_threads_asked_for(
     assert bool(done.written) == written
 
 
+def test_what_could_not_be_judged_on_more_threads_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = iter(
+        (
+            SpeedVerdict(Interval(1.3, 1.3, 1.3), True, "1 thread"),
+            SpeedVerdict(None, True, "not judged on 4 threads: they got 2.1 CPUs"),
+        )
+    )
+    monkeypatch.setattr(module, "gate", lambda *_, **__: next(verdicts))
+    terms = Terms(threads=(1, 4))
+    done = deliver(load(path), path.with_name("o.onnx"), terms, step="optimize", source=path)
+    assert done.written
+    assert done.speed.reason == "1 thread; not judged on 4 threads: they got 2.1 CPUs"
+
+
 def test_a_framework_is_a_source_too(path: Path) -> None:
     from modelkit.runtime.session import open_session
 

@@ -47,6 +47,7 @@ _SLOWER = 0.98
 _STILL = {"session.force_spinning_stop": "1"}
 _REST, _MOST_RESTS = 1e-3, 50  # seconds of a look, and looks, until a framework's threads sleep
 _RESTING = 0.2  # of one CPU
+_AVAILABLE = 0.8  # of the CPUs that threads want; beside other work 0.5 to 0.7, alone 0.97 and more
 
 
 class Clock(Protocol):
@@ -358,11 +359,17 @@ def judge(
     Refused when the upper bound of old/new is below 0.98.  Not judged when both take less than
     50 µs a run, because the overhead of a call then dominates.  ``seconds`` are those of timed
     runs per candidate; ``wall`` compares wall time, for work that is not done on the CPU or by
-    more than one thread.
+    more than one thread.  Nor is judged what ran on ``threads`` while other work had their CPUs.
     """
     if all(_is_short(candidate, feeds, clock or SystemClock()) for candidate in (old, new)):
         return SpeedVerdict(None, True, "not judged: a run takes less than 50 µs")
     old_times, new_times = interleave([old, new], feeds, seconds=seconds, clock=clock)
+    busy = max(
+        float(np.median(each.all_cpu() / each.all_wall())) for each in (old_times, new_times)
+    )
+    if threads != 1 and busy < _AVAILABLE * threads:
+        reason = f"not judged on {threads} threads: they got {busy:.1f} CPUs"
+        return SpeedVerdict(None, True, reason)
     found = ratio(old_times, new_times, wall=wall)
     used = "1 thread" if threads == 1 else f"{threads} threads"
     if found.high < _SLOWER:

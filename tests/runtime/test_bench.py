@@ -309,6 +309,23 @@ def test_short_runs_are_not_judged_unless_one_became_long() -> None:
     assert not judge(short, long, {}, clock=machine.clock).kept
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "kept", "reason"),
+    [
+        (3.9, 1.2, False, "slower than the source on 4 threads"),  # it uses one of four: judged
+        (2.0, 2.1, True, "not judged on 4 threads: they got 2.1 CPUs"),
+    ],
+)
+def test_threads_are_judged_where_they_had_their_cpus(
+    old: float, new: float, kept: bool, reason: str
+) -> None:
+    machine = Machine()
+    one = machine.candidate("old", 0.02, busy=old)
+    other = machine.candidate("new", 0.04, busy=new)
+    verdict = judge(one, other, {}, clock=machine.clock, wall=True, threads=4)
+    assert (verdict.kept, verdict.reason) == (kept, reason)
+
+
 def test_the_gate_keeps_to_its_time_and_to_two_sessions() -> None:
     machine = Machine()
     one, other = (machine.candidate(name, 0.02, load=0.1) for name in ("old", "new"))

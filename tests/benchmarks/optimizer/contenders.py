@@ -46,12 +46,22 @@ SLIMMERS = ("onnxslim", "onnxsim", "onnxoptimizer")
 
 
 def optimize(
-    contender: Contender, model: str, source: Path, target: Path, build: Path, *, seconds: float
+    contender: Contender,
+    model: str,
+    source: Path,
+    target: Path,
+    build: Path,
+    *,
+    seconds: float,
+    threads: int = 1,
 ) -> Cost:
-    """Let ``contender`` write ``target`` from ``source``; its failure is in what is returned."""
+    """Let ``contender`` write ``target`` from ``source``, to be run on so many ``threads``.
+
+    Its failure is in what is returned.
+    """
     target.unlink(missing_ok=True)
     try:
-        command = _command(contender, model, source.resolve(), target.resolve(), build)
+        command = _command(contender, model, source.resolve(), target.resolve(), build, threads)
     except PeerMissing as missing:
         return Cost(0, 0, str(missing))
     cost = measured(
@@ -68,12 +78,12 @@ def _path(contender: Contender) -> str:
 
 
 def _command(
-    contender: Contender, model: str, source: Path, target: Path, build: Path
+    contender: Contender, model: str, source: Path, target: Path, build: Path, threads: int
 ) -> list[str]:
     if contender.level:
         options = ["--level", contender.level, "--no-verify", "--no-measure", "--force", "--quiet"]
         command = [sys.executable, "-m", "modelkit", "optimize", str(source), *options]
-        return [*command, "-o", str(target)]
+        return [*command, "--intra-op", str(threads), "-o", str(target)]
     python = Path(sys.executable)
     if contender.environment:
         python = python_of(contender.environment, build / "environments").absolute()

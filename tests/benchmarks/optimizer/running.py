@@ -64,7 +64,7 @@ def _of_exhibit(shown: Exhibit, course: Course, folder: Path) -> tuple[list[Row]
     rows = [Row(shown.name, "original", operators=dict(judge.operators(shown.path)), error=0.0)]
     files = {each.name: folder / f"{each.name}.onnx" for each in course.contenders}
     for contender in course.contenders:
-        rows.append(_optimized(shown, contender, files[contender.name], course.build))
+        rows.append(_optimized(shown, contender, files[contender.name], course))
         _say(rows[-1])
     return (_raced(rows, shown, files, course) if course.seconds else rows), files
 
@@ -81,9 +81,17 @@ def _child(module: str, arguments: Sequence[object], seconds: float) -> Cost:
     return measured(command, seconds=seconds, folder=ROOT, environment={"PYTHONPATH": str(ROOT)})
 
 
-def _optimized(shown: Exhibit, contender: Contender, target: Path, build: Path) -> Row:
+def _optimized(shown: Exhibit, contender: Contender, target: Path, course: Course) -> Row:
     """Let one contender optimize one model into ``target``, and judge what it wrote."""
-    cost = optimize(contender, shown.model, shown.path, target, build, seconds=_OPTIMIZE_SECONDS)
+    cost = optimize(
+        contender,
+        shown.model,
+        shown.path,
+        target,
+        course.build,
+        seconds=_OPTIMIZE_SECONDS,
+        threads=course.threads,
+    )
     row = Row(
         shown.name,
         contender.name,
