@@ -30,9 +30,9 @@ class Result:
     near_misses: tuple[NearMiss, ...]
     model: ir.Model
 
-    def reason(self, fusion: str) -> str:
-        """Why ``fusion`` did not fire, "" if it saw no place at all."""
-        return next((miss.reason for miss in self.near_misses if miss.fusion == fusion), "")
+    def reason(self, *fusions: str) -> str:
+        """Why none of ``fusions`` fired, "" if they saw no place at all."""
+        return next((miss.reason for miss in self.near_misses if miss.fusion in fusions), "")
 
 
 def fusion(name: str) -> Fusion:

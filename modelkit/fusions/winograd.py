@@ -21,6 +21,7 @@ _LOWEST = 12  # rows
 _USED = 0.85  # of the rows that are computed: the last group of four may be cut
 _SMALLEST = 960  # channels times rows; below, the sums cost what the products save
 _SMALLEST_CUT = 1920  # the same where rows are cut off, in a copy out of the blocked layout
+_SMALL = 1920  # channels times rows; below, two threads wait for each other longer than they work
 _STEPS = ("strides", "dilations")
 
 
@@ -36,6 +37,25 @@ before = (relu, plain)
 
 
 def when(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
+    return "" if is_small(x, w) else refusal(x, w, b, conv)
+
+
+def is_small(x: Capture, w: Capture) -> bool:
+    """Whether so little is computed that it pays on one thread only."""
+    if x.shape is None or w.shape is None or len(x.shape) != 4 or len(w.shape) != 4:
+        return False
+    height, (kernels, channels) = x.shape[2], w.shape[:2]
+    if not (isinstance(height, int) and isinstance(kernels, int) and isinstance(channels, int)):
+        return False
+    return _mean(kernels, channels) * height < _SMALL
+
+
+def _mean(kernels: int, channels: int) -> float:
+    return 2 * kernels * channels / (kernels + channels) if kernels else 0
+
+
+def refusal(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
+    """Why a convolution stays as it is; None: it need not."""
     if w.shape is None or list(w.shape[2:]) != [3, 3] or not _is_plain(conv):
         return ""
     if x.dtype != ir.DataType.FLOAT or not w.is_constant:
@@ -47,7 +67,7 @@ def when(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
         return ""
     if kernels % BLOCK or channels % BLOCK:
         return f"its channels are not multiples of {BLOCK}"
-    return _refuse_size(x, 2 * kernels * channels / (kernels + channels))
+    return _refuse_size(x, _mean(kernels, channels))
 
 
 def _is_plain(conv: Capture) -> bool:

@@ -156,8 +156,9 @@ IMAGES: tuple[Subject, ...] = (
         for side, width in ((56, 32), (28, 64), (14, 160))
     ),
     *(
-        Subject("winograd", _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
-        for channels, side in (*_SMALLEST, *_USUAL)
+        Subject(fusion, _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
+        for fusion, sizes in (("small_winograd", _SMALLEST), ("winograd", _USUAL))
+        for channels, side in sizes
     ),
     *(
         Subject(

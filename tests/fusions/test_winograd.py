@@ -4,6 +4,7 @@ import pytest
 
 from tests.harness import floats, rewritten
 
+NAMES = ["winograd", "small_winograd"]
 HEAD = '<ir_version: 10, opset_import: ["": {opset}]>'
 
 
@@ -37,7 +38,7 @@ def feeds(rows: int = 16, columns: int = 12) -> list[dict[str, np.ndarray]]:
 def test_a_convolution_becomes_one_of_four_rows_at_a_time(
     body: str, operators: list[str], opset: int
 ) -> None:
-    result = rewritten(text(body, opset=opset), ["winograd"], feeds())
+    result = rewritten(text(body, opset=opset), NAMES, feeds())
     assert result.operators == operators
     assert len(result.model.functions) == 1
 
@@ -45,7 +46,7 @@ def test_a_convolution_becomes_one_of_four_rows_at_a_time(
 @pytest.mark.parametrize(("rows", "columns"), [(26, 12), (27, 7), (31, 1), (28, 33)])
 def test_rows_beyond_the_image_are_cut_off(rows: int, columns: int) -> None:
     source = text(PLAIN, f"float[n, 96, {rows}, {columns}]")
-    result = rewritten(source, ["winograd"], feeds(rows, columns))
+    result = rewritten(source, NAMES, feeds(rows, columns))
     assert result.operators == ["WinogradConv", *["Slice"] * (rows % 4 > 0)]
 
 
@@ -53,7 +54,7 @@ def test_channels_that_grow_and_two_convolutions_in_a_row() -> None:
     source = f"""{HEAD.format(opset=18)} g (float[n, 48, 20, 20] x) => (float[n, k, h, v] y)
     <float[128, 48, 3, 3] w, float[128] b, float[64, 128, 3, 3] z> {{
     a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) y = Conv<pads=[1,1,1,1]>(r, z) }}"""
-    result = rewritten(source, ["winograd"], [{"x": floats(n, 48, 20, 20)} for n in (1, 2)])
+    result = rewritten(source, NAMES, [{"x": floats(n, 48, 20, 20)} for n in (1, 2)])
     assert result.operators == ["WinogradConvRelu", "WinogradConv"]
     made = result.model.graph.outputs[0].producer()
     assert made is not None
@@ -91,20 +92,20 @@ def test_channels_that_grow_and_two_convolutions_in_a_row() -> None:
     ],
 )
 def test_what_does_not_gain_is_refused(source: str, reason: str) -> None:
-    result = rewritten(source, ["winograd"], [])
+    result = rewritten(source, NAMES, [])
     assert not result.counts
-    assert result.reason("winograd") == reason
+    assert result.reason(*NAMES) == reason
 
 
 def test_weights_that_are_computed_are_refused() -> None:
     source = f"""{HEAD.format(opset=18)} g (float[n, 96, 16, 12] x, float[64, 96, 3, 3] w)
     => (float[n, 64, 16, 12] y) {{ y = Conv<pads=[1,1,1,1]>(x, w) }}"""
-    result = rewritten(source, ["winograd"], [])
-    assert result.reason("winograd") == "it is not float32 with constant weights"
+    result = rewritten(source, NAMES, [])
+    assert result.reason(*NAMES) == "it is not float32 with constant weights"
 
 
 def test_the_weights_are_those_of_the_convolution() -> None:
-    result = rewritten(text(PLAIN), ["winograd"], feeds())
+    result = rewritten(text(PLAIN), NAMES, feeds())
     sizes = sorted(value.const_value.size for value in result.model.graph.initializers.values()
                    if isinstance(value.const_value, ir.TensorProtocol))  # fmt: skip
     assert sizes == [64, 64 * 96 * 9]

@@ -12,7 +12,7 @@ g (float[n, 64, 16, 16] x) => (float[n, 64, 16, 16] y) <float[64, 64, 3, 3] w, f
 
 
 def written() -> Model:
-    return rewritten(TEXT, ["winograd"], []).model
+    return rewritten(TEXT, ["winograd", "small_winograd"], []).model
 
 
 def test_calls_of_one_form_share_a_function() -> None:
