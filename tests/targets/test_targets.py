@@ -18,7 +18,8 @@ def test_every_row_is_a_rewrite_that_exists(name: str) -> None:
 def test_every_rewrite_has_a_row_on_the_cpu() -> None:
     """Those of level basic leave a kernel out and need none."""
     judged = {each.name for each in rewrites() if each.level != "basic"}
-    assert set(targets.load("cpu").ratios) == judged
+    for name in ("cpu", "cpu-2-threads"):
+        assert set(targets.load(name).ratios) == judged
 
 
 def test_slower_and_unmeasured_fusions_are_refused_with_the_reason() -> None:
