@@ -1,7 +1,9 @@
 """The machine under a measurement: its name, and whether it was slowed down meanwhile."""
 
+import math
 import os
 import platform
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from modelkit.runtime.bench import Samples
 
 _THROTTLE = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 _SIBLINGS = "devices/system/cpu/cpu{}/topology/thread_siblings_list"
+_QUOTA = "fs/cgroup/cpu.max"
 _DRIFT = 1.10  # later sessions of every candidate against earlier ones
 _FEWEST = 8  # runs in a session, or its median says too little
 
@@ -38,13 +41,24 @@ def instruction_set() -> str:
 
 
 def usable_cores(root: Path = Path("/sys")) -> int:
-    """The cores that this process may use: ONNX Runtime starts a thread on each by default."""
+    """The cores that this process may use: ONNX Runtime starts a thread on each by default.
+
+    A container that gets the time of fewer CPUs has as many.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cpus = os.sched_getaffinity(0)
     places = (root / _SIBLINGS.format(cpu) for cpu in cpus)
     groups = {place.read_text().strip() for place in places if place.is_file()}
-    return len(groups) or len(cpus)
+    return min(len(groups) or len(cpus), _granted(root / _QUOTA))
+
+
+def _granted(quota: Path) -> int:
+    """CPUs whose time the control group (cgroup v2) gives, rounded up."""
+    words = quota.read_text().split() if quota.is_file() else []
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
+        return sys.maxsize
+    return max(1, math.ceil(int(words[0]) / max(1, int(words[1]))))
 
 
 def throttle_count(root: Path = Path("/sys")) -> int:

@@ -49,6 +49,16 @@ def test_siblings_are_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         place.mkdir(parents=True)
         (place / "thread_siblings_list").write_text(f"{siblings}\n")
     assert usable_cores(tmp_path) == 3
+    quota = tmp_path / "fs/cgroup/cpu.max"
+    quota.parent.mkdir(parents=True)
+    for text, expected in (
+        ("max 100000\n", 3),
+        ("150000 100000\n", 2),
+        ("50000 100000", 1),
+        ("", 3),
+    ):
+        quota.write_text(text)
+        assert usable_cores(tmp_path) == expected
     assert usable_cores(tmp_path / "nothing") == 5
 
 
