@@ -8,7 +8,7 @@ made of what those pairs of sessions say, not of how many runs there were.
 Threads that have done their part of a run spin for the next one: 20 ms in ONNX Runtime, a few in
 OpenMP.  Beside another candidate they take its CPUs (two sessions of 2 threads on 2 CPUs: 1.8 to
 2.7 times as long, measured), so sessions are told to stop spinning when a run ends, and frameworks
-are waited for.  Alone on the machine a session takes as long with and without (0.96 to 1.04).
+are waited for.  Alone on the machine a session takes as long with and without (0.95 to 1.05).
 """
 
 import gc

@@ -10,7 +10,7 @@ are sure to be gains (:meth:`Target.sure`); the rest is for the speed gate to co
 import difflib
 import json
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from modelkit.safe import safe
 
 FOLDER = Path(__file__).parent
 THREADED = "-2-threads"
-"""What the name of a table ends in that was measured so, beside the one on 1 thread."""
+"""What the name of a file ends in whose table was measured so, beside that of 1 thread."""
 LOSS = 0.94
 """Below this ratio a fusion is slower; above, it is the cost of calling one small operator more."""
 SURE = 1.10
@@ -32,7 +32,8 @@ class Target:
     """One place to run: fusion to measured speed-ups by size, and why some are refused there.
 
     ``instructions`` and ``runtime`` are those it was measured with, as "x86-64 avx512" and "1.31";
-    "" where they do not matter.  ``least`` is what a rewrite must reach at every size.
+    "" where they do not matter.  ``least`` is what a rewrite must reach at every size; ``path`` is
+    the file it was read from.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Target:
     instructions: str = ""
     runtime: str = ""
     least: float = LOSS
+    path: Path | None = field(default=None, compare=False)
 
     def elsewhere(self, instructions: str, runtime: str) -> str:
         """What was other where the table was measured; "" if nothing was.
@@ -58,10 +60,11 @@ class Target:
 
     def threaded(self) -> "Target":
         """The same target, where what loses on more threads is left out too, if it was measured."""
-        if self.name + THREADED not in names():
+        beside = self.path and self.path.with_stem(self.path.stem + THREADED)
+        if beside is None or not beside.is_file():
             return self
         ratios = {fusion: dict(rows) for fusion, rows in self.ratios.items()}
-        for fusion, rows in load(self.name + THREADED).ratios.items():
+        for fusion, rows in load(str(beside)).ratios.items():
             told = {f"{size} on 2 threads".strip(): ratio for size, ratio in rows.items()}
             ratios.setdefault(fusion, {}).update(told)
         return replace(self, ratios=ratios)
@@ -134,7 +137,7 @@ def _read(path: Path, name: str) -> Target:
     command, instructions, runtime = (
         str(table.get(key, "")) for key in ("command", "instructions", "runtime")
     )
-    return Target(name, title, measured, ratios, command, instructions, runtime)
+    return Target(name, title, measured, ratios, command, instructions, runtime, path=path)
 
 
 def _row(row: Any) -> dict[str, float]:

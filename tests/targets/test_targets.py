@@ -34,8 +34,8 @@ def test_slower_and_unmeasured_fusions_are_refused_with_the_reason() -> None:
 
 def test_only_large_gains_are_sure() -> None:
     ratios = {"silu": {"1x16": 1.3, "8x128": 1.05}, "mish": {"1": 5.2, "8": 4.1}}
-    sure = replace(targets.load("cpu"), name="here", ratios=ratios).sure()
-    reason = "it gains too little on target here to be sure (1.05x at 8x128)"
+    sure = replace(targets.load("cpu"), path=None, ratios=ratios).sure()
+    reason = "it gains too little on target cpu to be sure (1.05x at 8x128)"
     assert (sure.allows("silu"), sure.allows("mish")) == (reason, None)
     anywhere = targets.load("any")
     assert anywhere.sure() == anywhere
@@ -48,8 +48,20 @@ def test_what_loses_on_more_threads_is_refused_only_when_they_count() -> None:
     assert reason is not None and reason.endswith(" on 2 threads)")
     assert cpu.sure().allows("narrow_conv1d_as_image") == reason
     assert cpu.threaded().allows("attention") is None
-    alone = replace(cpu, name="here")
+    alone = replace(cpu, path=None)
     assert alone.threaded() == alone
+
+
+def test_a_table_of_more_threads_lies_beside_ones_own(tmp_path: Path) -> None:
+    here = replace(targets.load("any"), ratios={"silu": {"1x16": 1.3}, "mish": {"": 2.0}})
+    path = tmp_path / "cpu.toml"
+    path.write_text(targets.text_of(here))
+    assert targets.load(str(path)).threaded() == targets.load(str(path))
+    more = replace(here, ratios={"silu": {"1x16": 0.7}, "mish": {"": 1.5}})
+    (tmp_path / "cpu-2-threads.toml").write_text(targets.text_of(more))
+    found = targets.load(str(path)).threaded()
+    assert found.allows("silu") == "it is slower on target cpu (0.70x at 1x16 on 2 threads)"
+    assert found.allows("mish") is None
 
 
 def test_what_was_other_where_a_table_was_measured() -> None:
