@@ -46,6 +46,7 @@ STEPS_BACK = (
     ("extended", Care.NONE),
     ("basic", Care.NONE),
 )
+"""Levels, and what of them is left out."""
 ORIGINAL = "original"
 MAX_SPOILED = 8
 
@@ -196,10 +197,9 @@ def _measured_elsewhere(level: str, name: str, *, measure: bool) -> tuple[str, .
 
 def _steps_back(choice: Choice) -> Iterator[Choice]:
     """The choice made, then more and more careful ones."""
-    levels = [level for level, _ in STEPS_BACK]
-    for level, care in STEPS_BACK[levels.index(choice.level) :]:
-        if level != "all" or choice.care in (Care.NONE, care) or care == Care.SURE:
-            yield replace(choice, level=level, care=care)
+    first = (choice.level, choice.care if choice.level == "all" else Care.NONE)
+    for level, care in STEPS_BACK[STEPS_BACK.index(first) :]:
+        yield replace(choice, level=level, care=care)
 
 
 def _prepared(job: _Job, *, check: bool) -> None:

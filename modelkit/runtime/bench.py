@@ -364,14 +364,13 @@ def judge(
     if all(_is_short(candidate, feeds, clock or SystemClock()) for candidate in (old, new)):
         return SpeedVerdict(None, True, "not judged: a run takes less than 50 µs")
     old_times, new_times = interleave([old, new], feeds, seconds=seconds, clock=clock)
-    busy = max(
-        float(np.median(each.all_cpu() / each.all_wall())) for each in (old_times, new_times)
-    )
-    if threads != 1 and busy < _AVAILABLE * threads:
-        reason = f"not judged on {threads} threads: they got {busy:.1f} CPUs"
-        return SpeedVerdict(None, True, reason)
-    found = ratio(old_times, new_times, wall=wall)
     used = "1 thread" if threads == 1 else f"{threads} threads"
+    if threads != 1:
+        taken = [np.median(each.all_cpu() / each.all_wall()) for each in (old_times, new_times)]
+        if max(taken) < _AVAILABLE * threads:
+            reason = f"not judged on {used}: they got {max(taken):.1f} CPUs"
+            return SpeedVerdict(None, True, reason)
+    found = ratio(old_times, new_times, wall=wall)
     if found.high < _SLOWER:
         where = f" on {used}" * (threads != 1)
         return SpeedVerdict(found, False, f"slower than the source{where}")
