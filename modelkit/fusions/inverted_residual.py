@@ -14,6 +14,7 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.fusions.gate_as_image import at_size
 from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.rewrite import Capture, Expr, convolution, either, op
 
@@ -42,11 +43,11 @@ def _filtered(x: Expr) -> Expr:
     return _active(_conv(_active(_conv(x, "widen"), "widened"), "each"), "filtered")
 
 
-def gated(x: Expr, scales: Expr) -> Expr:
+def gated(x: Expr) -> Expr:
     wide = _filtered(x)
     small = _active(_conv(op.GlobalAveragePool(wide), "squeeze"), "squeezed")
     gates = (Expr(kind, (_conv(small, "excite"),)).named("gate") for kind in _FACTORS)
-    return _conv(wide * op.Resize(either(*gates), None, scales).named("grown"), "narrow")
+    return _conv(wide * either(*gates), "narrow")
 
 
 def plain(x: Expr) -> Expr:
@@ -90,9 +91,7 @@ def after(
     squeezed: Capture,
     excite: Capture,
     gate: Capture,
-    grown: Capture,
     narrow: Capture,
-    scales: Capture,
 ) -> Expr:
     first, second, last = (Conv.of(conv) for conv in (widen, each, narrow))
     parts = _parts(len(np.asarray(first.weight.const)), _pixels(widen))
@@ -102,10 +101,11 @@ def after(
         maps.append(again(filtered, second.part(inner, part, group=part.stop - part.start)))
     if gate.node is not None:
         means = op.Concat(*(op.GlobalAveragePool(each) for each in maps), axis=1)
+        sides = (filtered.shape or ())[2:]
         small = again(squeezed, Conv.of(squeeze).part(means, slice(None)))
         for place, part in enumerate(parts):
             factor = Expr(gate.node.op_type, (Conv.of(excite).part(small, part),), gate.attrs)
-            maps[place] *= Expr("Resize", (factor, None, scales), grown.attrs)
+            maps[place] *= at_size(factor, sides)
     total = last.reading(maps[0], parts[0], last.bias)
     for one, part in zip(maps[1:], parts[1:], strict=True):
         total = last.reading(one, part) + total

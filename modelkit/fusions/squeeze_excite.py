@@ -1,9 +1,9 @@
 """Keep a squeeze-and-excite block in the blocked layout of the convolutions around it.
 
 Why: ONNX Runtime leaves its blocked layout for what it has no blocked kernel for: a mean that is no
-pool, a squeeze to a number of channels that fills no block, a product of unequal shapes.  The gate
-is therefore written at the size of the feature map, the squeeze gets channels that are zero, and
-the whole block stays where it is: 1.05-1.16x on EfficientNets.
+pool, a squeeze to a number of channels that fills no block, a product of unequal shapes.  The mean
+therefore becomes a pool, the squeeze gets channels that are zero, and ``gate_as_image`` sees to the
+product: 1.05-1.16x on EfficientNets together.
 Equal: up to float rounding.
 """
 
@@ -23,7 +23,7 @@ def _mean(x: Expr) -> Expr:
     axes = [np.array(pair, np.int64) for pair in ((2, 3), (-2, -1), (-1, -2))]
     means = [op.ReduceMean(x, pair, keepdims=1) for pair in axes]
     means += [op.ReduceMean(x, axes=list(pair), keepdims=1) for pair in axes]
-    return either(op.GlobalAveragePool(x), *means)
+    return either(op.GlobalAveragePool(x).named("pool"), *means)
 
 
 def _block(activation: Callable[[Expr], Expr], gate: str) -> Callable[..., Expr]:
@@ -52,6 +52,7 @@ def when(
     b2: Capture,
     squeeze: Capture,
     excite: Capture,
+    pool: Capture,
 ) -> str | None:
     if x.shape is None or len(x.shape) != 4 or not all(isinstance(d, int) for d in x.shape[1:]):
         return "the size of its feature map is not fixed"
@@ -67,13 +68,13 @@ def when(
             return "its convolutions are in groups or strided"
         if any(conv.attrs.get("pads", ())):
             return "its convolutions pad"
-    return None
+    is_done = pool.value is not None and len(np.asarray(w1.const)) % BLOCK == 0
+    return "" if is_done else None
 
 
 def after(
     x: Capture, w1: Capture, b1: Capture, w2: Capture, b2: Capture, silu: Capture, gate: Capture
 ) -> Expr:
-    assert x.shape is not None
     assert gate.node is not None
     first, second = (np.asarray(part.const) for part in (w1, w2))
     bias = np.zeros(len(first), first.dtype) if b1.const is None else b1.const
@@ -84,13 +85,4 @@ def after(
     active = op.Relu(small) if silu.value is None else small * op.Sigmoid(small)
     wide = op.Conv(active, second, b2, kernel_shape=[1, 1])
     factor = Expr(gate.node.op_type, (wide,), gate.attrs)
-    height, width = x.shape[2:]
-    scales = np.array([1, 1, height, width], np.float32)
-    return x * op.Resize(
-        factor,
-        None,
-        scales,
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
+    return x * factor

@@ -23,6 +23,7 @@ from modelkit.passes.read_uniform import read_uniform
 from modelkit.passes.read_whole import read_whole
 from modelkit.passes.remove_dead_branches import remove_dead_branches
 from modelkit.passes.remove_default_inputs import remove_default_inputs
+from modelkit.passes.remove_expands import remove_expands
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.remove_zero_channels import remove_zero_channels
@@ -62,6 +63,7 @@ BASIC: tuple[Pass, ...] = (
     merge_chains,
     drop_unit_axes,
     merge_concats,
+    remove_expands,
     remove_identity,
     select_early,
     remove_default_inputs,

@@ -1,17 +1,27 @@
-"""Multiply by a gate as it is, which was written at the size of the feature map for float kernels.
+"""Multiply by or add a gate as it is, which was written at the size of the map for float kernels.
 
 Why: no integer kernel resizes, so the chain of integers breaks at every squeeze-and-excite block.
-Equal: exactly the same numbers, each times the same.
+Equal: exactly the same numbers, each with the same.
 """
 
-from modelkit.rewrite import Capture, Expr, op
+import numpy as np
+
+from modelkit.rewrite import Capture, Expr, either, op
+
+_KINDS = ("Mul", "Add")
 
 
-def before(x: Expr, gate: Expr, scales: Expr) -> Expr:
-    return x * op.Resize(gate, None, scales).named("resize")
+def before(x: Expr, gate: Expr, ones: Expr, scales: Expr) -> Expr:
+    taken_in = op.Conv(gate, ones).named("taken_in")
+    grown = op.Resize(either(taken_in, gate), None, scales).named("resize")
+    return either(*(Expr(kind, (x, grown)).named("made") for kind in _KINDS))
 
 
-def when(x: Capture, gate: Capture, scales: Capture, resize: Capture) -> str | None:
+def when(
+    x: Capture, gate: Capture, ones: Capture, taken_in: Capture, scales: Capture, resize: Capture
+) -> str | None:
+    if taken_in.value is not None and not _keeps(taken_in, ones):
+        return ""
     if resize.attrs.get("mode", "nearest") != "nearest":
         return "it interpolates"
     if gate.shape is None or len(gate.shape) != 4 or tuple(gate.shape[2:]) != (1, 1):
@@ -23,5 +33,15 @@ def when(x: Capture, gate: Capture, scales: Capture, resize: Capture) -> str | N
     return None
 
 
-def after(x: Capture, gate: Capture) -> Expr:
-    return x * gate
+def _keeps(made: Capture, weight: Capture) -> bool:
+    """Whether a convolution gives every number back."""
+    kernel = weight.const
+    if kernel is None or kernel.shape != (made.attrs.get("group", 1), 1, 1, 1):
+        return False
+    moves = any(made.attrs.get("pads", ())) or set(made.attrs.get("strides", (1,))) != {1}
+    return not moves and bool(np.all(kernel == 1))
+
+
+def after(x: Capture, gate: Capture, made: Capture) -> Expr:
+    assert made.node is not None
+    return Expr(made.node.op_type, (x, gate))

@@ -161,19 +161,21 @@ def _move_readers(place: Place) -> None:
 
 
 def _remove(nodes: Iterable[ir.Node]) -> None:
-    """Remove the covered nodes that nobody reads any more, users before makers."""
+    """Remove ``nodes`` that nobody reads any more, and what was made for them alone."""
     waiting = list(nodes)
     while waiting:
-        left = []
+        left: list[ir.Node] = []
         for node in waiting:
             read = any(value.uses() or value.is_graph_output() for value in node.outputs)
             if read or node.graph is None:
                 left.append(node)
-            else:
-                node.graph.remove(node, safe=True)
-        if len(left) == len(waiting):
+                continue
+            makers = [value.producer() for value in node.inputs if value is not None]
+            node.graph.remove(node, safe=True)
+            left += [maker for maker in makers if maker is not None]
+        if left == waiting:
             return
-        waiting = left
+        waiting = list(dict.fromkeys(left))
 
 
 class _Built:

@@ -13,6 +13,9 @@ _GROUPED = ((32, 2, 56), (128, 4, 56), (112, 8, 28), (256, 8, 28), (96, 24, 28),
 _ODD = ((44, 44, 28), (57, 57, 28), (150, 150, 14), (90, 1, 14), (58, 1, 28), (18, 1, 56),
         (24, 8, 56), (152, 8, 14), (168, 24, 14))  # fmt: skip
 """Channels, those of a group, and sides."""
+_GATED = ((16, 64, 16, 56), (32, 128, 16, 44), (48, 288, 16, 28), (80, 480, 32, 14),
+          (192, 1152, 48, 7))  # fmt: skip
+"""Channels before and after widening, those of the squeeze, and sides."""
 _WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
 """Channels before and after widening, and sides."""
 
@@ -37,12 +40,9 @@ def _bottlenecks(channels: int, side: int, groups: int = 1) -> str:
 
 def _inverted(narrow: int, wide: int, side: int, stride: int, gate: bool) -> str:
     """An inverted residual behind another convolution, as MobileNets and EfficientNets have it."""
-    scales = [1.0, 1.0, side / stride, side / stride]
     squeeze = (
-        f"""m = GlobalAveragePool(d) s = Conv(m, v1, c1) r = Relu(s) e = Conv(r, v2, c2)
-        g = Sigmoid(e) scales = Constant<value_floats={scales}>()
-        h = Resize<mode="nearest", coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor">(g, , scales) t = Mul(d, h)"""
+        """m = GlobalAveragePool(d) s = Conv(m, v1, c1) r = Relu(s) e = Conv(r, v2, c2)
+        g = Sigmoid(e) t = Mul(d, g)"""
         if gate
         else ""
     )
@@ -56,6 +56,27 @@ def _inverted(narrow: int, wide: int, side: int, stride: int, gate: bool) -> str
     sa = Sigmoid(a) u = Mul(a, sa)
     f = Conv<pads=[1, 1, 1, 1], strides=[{stride}, {stride}], group={wide}>(u, w2, b2)
     sf = Sigmoid(f) d = Mul(f, sf) {squeeze} o = Conv({last}, w3, b3) y = Relu(o) }}"""
+
+
+def _gated(narrow: int, wide: int, squeezed: int, side: int) -> str:
+    """Inverted residuals whose channels are gated by linear layers."""
+    body, weights = "x0 = Identity(x)", []
+    for n in range(2):
+        weights += [f"float[{wide}, {narrow}, 1, 1] u{n}, float[{wide}] c{n}"]
+        weights += [f"float[{wide}, 1, 3, 3] v{n}, float[{wide}] d{n}"]
+        weights += [f"float[{wide}, {squeezed}] m{n}, float[{squeezed}] e{n}"]
+        weights += [f"float[{squeezed}, {wide}] k{n}, float[{wide}] f{n}"]
+        weights += [f"float[{narrow}, {wide}, 1, 1] w{n}, float[{narrow}] g{n}"]
+        body += f"""
+        a{n} = Conv(x{n}, u{n}, c{n}) r{n} = Relu(a{n})
+        b{n} = Conv<group={wide}, pads=[1, 1, 1, 1]>(r{n}, v{n}, d{n}) h{n} = Relu(b{n})
+        p{n} = GlobalAveragePool(h{n}) q{n} = Flatten(p{n}) l{n} = Gemm(q{n}, m{n}, e{n})
+        i{n} = Relu(l{n}) j{n} = Gemm(i{n}, k{n}, f{n}) s{n} = Sigmoid(j{n})
+        t{n} = Reshape(s{n}, row) z{n} = Mul(h{n}, t{n}) o{n} = Conv(z{n}, w{n}, g{n})
+        x{n + 1} = Add(o{n}, x{n})"""
+    shape = f"float[b, {narrow}, {side}, {side}]"
+    return f"""{HEAD} ({shape} x) => ({shape} y) <{", ".join(weights)}> {{
+    row = Constant<value_ints=[0, {wide}, 1, 1]>() {body} y = Abs(x2) }}"""
 
 
 def _mixed(side: int, width: int) -> str:
@@ -181,9 +202,22 @@ IMAGES: tuple[Subject, ...] = (
     ),
     *(
         Subject(
+            fusion,
+            _gated(*sizes),
+            _POINTS,
+            also=("gate_as_image",) * (fusion == "linear_squeeze"),
+            against=("gate_as_image",) * (fusion == "linear_squeeze"),
+            name=f"{sizes[1]} {sizes[3]}x{sizes[3]}",
+        )
+        for fusion in ("gate_as_image", "linear_squeeze")
+        for sizes in _GATED
+    ),
+    *(
+        Subject(
             "inverted_residual",
             _inverted(narrow, wide, side, stride, gate),
             _POINTS,
+            against=("gate_as_image",) * gate,
             name=f"{'gated ' * gate}{wide} {side}x{side} by {stride}",
         )
         for narrow, wide, side in _WIDE

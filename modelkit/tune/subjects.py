@@ -239,5 +239,5 @@ STANDARD: tuple[Subject, ...] = (
     ),
     Subject("silu", _rows("s1 = Sigmoid(x) y = Mul(x, s1)", width=1536, out=1536)),
     Subject("softmax_expectation", _BOXES, IMAGES),
-    Subject("squeeze_excite", _SQUEEZE, IMAGES),
+    Subject("squeeze_excite", _SQUEEZE, IMAGES, also=("gate_as_image",)),
 )

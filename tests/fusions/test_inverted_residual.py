@@ -12,9 +12,7 @@ NAME = "inverted_residual"
 SIDE = 96
 FEEDS = [{"x": floats(n, 16, SIDE, SIDE)} for n in (1, 3)]
 GATE = """m = GlobalAveragePool(d) s = Conv(m, w4, b4) r = Relu(s) e = Conv(r, w5, b5)
-    g = Sigmoid(e) scales = Constant<value_floats=[1.0, 1.0, 96.0, 96.0]>()
-    h = Resize<mode="nearest", coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor">(g, , scales) t = Mul(d, h)"""
+    g = Sigmoid(e) t = Mul(d, g)"""
 NONE = "t = Identity(d)"
 SILU = ("sa = Sigmoid(a) u = Mul(a, sa)", "sf = Sigmoid(f) d = Mul(f, sf)")
 CLIP = ("u = Clip(a, low, high)", "d = Clip(f, low, high)")

@@ -5,6 +5,7 @@ import pytest
 
 from modelkit.model import load, operator_counts, save
 from modelkit.optimize import optimize
+from modelkit.passes.remove_unused import remove_unused
 from modelkit.quantize import island_gates
 from modelkit.rewrite import apply, read_fusion
 from tests.harness import floats
@@ -50,11 +51,23 @@ def test_a_map_of_one_number_stays_as_large_as_its_gate(tmp_path: Path) -> None:
     assert counted(text, tmp_path, (2, 4, 1, 1)) == 1
 
 
-def test_what_optimize_wrote_is_taken_back(tmp_path: Path) -> None:
-    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, 16, 8, 8] x) => (float[n, 16, 8, 8] y)
-    <float[4, 16, 1, 1] a, float[4] b, float[16, 4, 1, 1] c, float[16] d> {
-    p = GlobalAveragePool(x) q = Conv(p, a, b) r = Relu(q) s = Conv(r, c, d) t = Sigmoid(s) y = Mul(x, t) }"""
+CONVOLVED = "s = Conv(r, c, d) t = Sigmoid(s)"
+LINEAR = "f = Flatten(r) l = MatMul(f, m) s = Sin(l) e = Constant<value_ints=[0, 16, 1, 1]>() t = Reshape(s, e)"
+
+
+@pytest.mark.parametrize("product", ["Mul", "Add"])
+@pytest.mark.parametrize("gate", [CONVOLVED, LINEAR])
+def test_what_optimize_wrote_is_taken_back(gate: str, product: str, tmp_path: Path) -> None:
+    text = f"""<ir_version: 8, opset_import: ["": 17]> g
+    (float[n, 16, 8, 8] u) => (float[n, 16, 8, 8] y)
+    <float[16, 16, 1, 1] w, float[4, 16, 1, 1] a, float[4] b, float[16, 4, 1, 1] c, float[16] d,
+     float[4, 16] m> {{
+    x = Conv(u, w) p = GlobalAveragePool(x) q = Conv(p, a, b) r = Relu(q) {gate}
+    z = {product}(x, t) y = Conv(z, w) }}"""
     model = optimize(load(model_file(tmp_path / "m.onnx", text)), level="all").model
     assert operator_counts(model)["Resize"] == 1
+    before = operator_counts(model)["Conv"]
     apply([read_fusion(island_gates)], model, allow=lambda fusion: None)
+    remove_unused(model)
     assert "Resize" not in operator_counts(model)
+    assert operator_counts(model)["Conv"] == before - (gate == LINEAR)

@@ -1,8 +1,8 @@
 """Keras models through tf2onnx; in TensorFlow's environment: ``python keras_models.py NAME OUT``.
 
 ``keras_cnn`` is ours: squeeze-excite blocks, depthwise convolutions, batch normalization and a tanh
-Gelu, as ``keras.applications`` writes them; so is ``keras_encoder``, a transformer of Keras' own
-layers.  The others are from there.
+Gelu, as ``keras.applications`` writes them; so are ``keras_senet``, whose squeeze-excite blocks are
+dense layers, and ``keras_encoder``, a transformer of Keras' own layers.  The others are from there.
 """
 
 import sys
@@ -52,6 +52,34 @@ def _own() -> Any:
     return keras.Model(pixels, layers.Dense(100, activation="softmax", name="scores")(x))
 
 
+def _dense_gate(x: Any) -> Any:
+    width = x.shape[-1]
+    gate = layers.Reshape((1, 1, width))(layers.GlobalAveragePooling2D()(x))
+    gate = layers.Dense(width // 16, activation="relu", use_bias=False)(gate)
+    return layers.Multiply()([x, layers.Dense(width, activation="sigmoid", use_bias=False)(gate)])
+
+
+def _bottleneck(x: Any, out: int, stride: int) -> Any:
+    y = x
+    for width, kernel, step in ((out // 4, 1, 1), (out // 4, 3, stride)):
+        y = layers.Conv2D(width, kernel, step, padding="same", use_bias=False)(y)
+        y = layers.Activation("relu")(layers.BatchNormalization()(y))
+    y = layers.BatchNormalization()(layers.Conv2D(out, 1, use_bias=False)(y))
+    if x.shape[-1] != out:
+        x = layers.BatchNormalization()(layers.Conv2D(out, 1, stride, use_bias=False)(x))
+    return layers.Activation("relu")(layers.Add()([_dense_gate(y), x]))
+
+
+def _senet() -> Any:
+    pixels = layers.Input((_SIDE, _SIDE, 3), name="pixels")
+    x = layers.Conv2D(64, 7, 2, padding="same", use_bias=False)(pixels)
+    x = layers.MaxPooling2D(3, 2, padding="same")(layers.ReLU()(layers.BatchNormalization()(x)))
+    for out, stride in ((256, 1), (256, 1), (512, 2), (512, 1), (1024, 2), (1024, 1)):
+        x = _bottleneck(x, out, stride)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, layers.Dense(100, activation="softmax", name="scores")(x))
+
+
 def _encoder() -> Any:
     x = states = layers.Input((None, _WIDTH), name="states")
     for _ in range(4):
@@ -66,7 +94,7 @@ def _encoder() -> Any:
 def network(name: str) -> Any:
     """The model, its biases, gains and statistics moved away from 0 and 1."""
     keras.utils.set_random_seed(0)
-    own = {"keras_cnn": _own, "keras_encoder": _encoder}
+    own = {"keras_cnn": _own, "keras_encoder": _encoder, "keras_senet": _senet}
     kind, options = _APPLICATIONS.get(name, ("", {}))
     model = getattr(keras.applications, kind)(weights=None, **options) if kind else own[name]()
     random = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from tests.benchmarks.optimizer import (
     decoders,
     dense,
     export,
+    gated,
     modules,
     recipes,
     text,
@@ -41,6 +42,7 @@ _KERAS_IMAGES = tuple(
         ("keras_efficientnet", 224),
         ("keras_mobilenet", 224),
         ("keras_resnet", 224),
+        ("keras_senet", 96),
     )
 )
 _KERAS = (
@@ -79,6 +81,7 @@ def recipes_of(full: bool) -> tuple[Recipe, ...]:
         *vision.RECIPES,
         *modules.RECIPES,
         *dense.RECIPES,
+        *gated.RECIPES,
         *activations.RECIPES,
         *audio.RECIPES,
         *decoders.recipes(full),

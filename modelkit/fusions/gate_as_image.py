@@ -1,0 +1,109 @@
+"""Write what scales or moves each channel of a map at the size of the map.
+
+Why: ONNX Runtime leaves its blocked layout for a product of unequal shapes, and goes back to it
+behind: two copies of the map.  Repeated for each pixel, the gate stays there with the map.  One
+that is no result of a convolution gets into that layout by one that keeps every number.
+Equal: exactly.
+"""
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from modelkit.fusions.linear_as_conv import BLOCK
+from modelkit.rewrite import Capture, Expr, either, op
+from modelkit.rewrite.capture import Dim
+from modelkit.rewrite.winograd import CONV, CONV_RELU
+
+LEVEL = "all"
+OPSET = 11
+ORDER = 31  # behind inverted_residual, and winograd, which takes convolutions out of that layout
+
+_KINDS = ("Mul", "Add")
+_ALONE = ("Relu", "Sigmoid", "HardSigmoid", "Tanh", "QuickGelu", "MaxPool", "AveragePool",
+          "GlobalAveragePool", "GlobalMaxPool")  # fmt: skip
+"""Operators that stay in the blocked layout, or that a convolution takes along."""
+_READING = ("Conv", CONV, CONV_RELU)
+_DEEPEST = 8
+_IMAGES = 4
+"""So many are in a batch of open length, for all we know."""
+_LARGEST = 1 << 22
+"""Bytes of a map; larger, the repeated gate drives it out of the caches (0.75-0.95x)."""
+
+
+def at_size(gate: Expr, sides: tuple[Dim, ...]) -> Expr:
+    """``gate`` [N, C, 1, 1] repeated for each pixel of a map [N, C, ``sides``]."""
+    return op.Resize(
+        gate,
+        None,
+        np.array([1, 1, *sides], np.float32),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+def before(x: Expr, gate: Expr) -> Expr:
+    return either(*(Expr(kind, (x, gate)).named("made") for kind in _KINDS))
+
+
+def when(x: Capture, gate: Capture, made: Capture) -> str | None:
+    if x.shape is None or len(x.shape) != 4 or gate.shape != (*x.shape[:2], 1, 1):
+        return ""
+    if gate.is_constant or x.shape[2:] == (1, 1) or x.dtype != ir.DataType.FLOAT:
+        return ""
+    if not _is_blocked(x.value):
+        return ""
+    if not all(isinstance(dim, int) for dim in x.shape[1:]):
+        return "the size of its feature map is not fixed"
+    if x.shape[1] % BLOCK:  # type: ignore[operator]
+        return f"its channels are not a multiple of {BLOCK}"
+    images, *lengths = x.shape
+    count = images if isinstance(images, int) else _IMAGES
+    size = 4 * count * prod(lengths)  # type: ignore[arg-type]
+    if size > _LARGEST:
+        return f"two maps of {size} bytes, for a batch of {count}, do not stay in the caches"
+    if made.value is None or not _is_read_blocked(made.value):
+        return "what reads it is no convolution"
+    return None
+
+
+def _is_blocked(value: ir.Value | None, depth: int = _DEEPEST) -> bool:
+    """Whether ``value`` leaves a convolution, perhaps through operators of the same layout."""
+    node = None if value is None else value.producer()
+    if node is None or not depth:
+        return False
+    if node.op_type in _ALONE:
+        return _is_blocked(node.inputs[0], depth - 1)
+    if node.op_type in _KINDS:
+        maps = [each for each in node.inputs if not _is_pixel(each) or _is_pixel(value)]
+        return all(_is_blocked(each, depth - 1) for each in maps)
+    return node.op_type in ("Conv", "Resize")
+
+
+def _is_pixel(value: ir.Value | None) -> bool:
+    return (Capture(value).shape or ())[2:] == (1, 1)
+
+
+def _is_read_blocked(value: ir.Value, depth: int = _DEEPEST) -> bool:
+    """Whether only convolutions read ``value``, perhaps behind operators of the same layout."""
+    users = [user for user, _ in value.uses()]
+    if not users or not depth or value.is_graph_output():
+        return False
+    return all(
+        user.op_type in (*_READING, *_KINDS)
+        or (user.op_type in _ALONE and _is_read_blocked(user.outputs[0], depth - 1))
+        for user in users
+    )
+
+
+def after(x: Capture, gate: Capture, made: Capture) -> Expr:
+    assert made.node is not None
+    assert x.shape is not None
+    inside: Expr = gate
+    if not _is_blocked(gate.value):
+        channels = int(x.shape[1])  # type: ignore[arg-type]
+        ones = np.ones((channels, 1, 1, 1), np.float32)
+        inside = op.Conv(gate, ones, group=channels, kernel_shape=[1, 1])
+    return Expr(made.node.op_type, (x, at_size(inside, x.shape[2:])))
