@@ -13,7 +13,7 @@ _GROUPED = ((32, 2, 56), (128, 4, 56), (112, 8, 28), (256, 8, 28), (96, 24, 28),
 _ODD = ((44, 44, 28), (57, 57, 28), (150, 150, 14), (90, 1, 14), (58, 1, 28), (18, 1, 56),
         (24, 8, 56), (152, 8, 14), (168, 24, 14))  # fmt: skip
 """Channels, those of a group, and sides."""
-_GATED = ((16, 64, 16, 56), (32, 128, 16, 44), (48, 288, 16, 28), (80, 480, 32, 14),
+_GATED = ((16, 64, 16, 56), (32, 128, 16, 42), (48, 288, 16, 28), (80, 480, 32, 14),
           (192, 1152, 48, 7))  # fmt: skip
 """Channels before and after widening, those of the squeeze, and sides."""
 _WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
@@ -68,8 +68,9 @@ def _gated(narrow: int, wide: int, squeezed: int, side: int) -> str:
         weights += [f"float[{squeezed}, {wide}] k{n}, float[{wide}] f{n}"]
         weights += [f"float[{narrow}, {wide}, 1, 1] w{n}, float[{narrow}] g{n}"]
         body += f"""
-        a{n} = Conv(x{n}, u{n}, c{n}) r{n} = Relu(a{n})
-        b{n} = Conv<group={wide}, pads=[1, 1, 1, 1]>(r{n}, v{n}, d{n}) h{n} = Relu(b{n})
+        a{n} = Conv(x{n}, u{n}, c{n}) sa{n} = Sigmoid(a{n}) r{n} = Mul(a{n}, sa{n})
+        b{n} = Conv<group={wide}, pads=[1, 1, 1, 1]>(r{n}, v{n}, d{n})
+        sb{n} = Sigmoid(b{n}) h{n} = Mul(b{n}, sb{n})
         p{n} = GlobalAveragePool(h{n}) q{n} = Flatten(p{n}) l{n} = Gemm(q{n}, m{n}, e{n})
         i{n} = Relu(l{n}) j{n} = Gemm(i{n}, k{n}, f{n}) s{n} = Sigmoid(j{n})
         t{n} = Reshape(s{n}, row) z{n} = Mul(h{n}, t{n}) o{n} = Conv(z{n}, w{n}, g{n})
