@@ -51,7 +51,7 @@ def before(x: Expr, gate: Expr) -> Expr:
 def when(x: Capture, gate: Capture, made: Capture) -> str | None:
     if x.shape is None or len(x.shape) != 4 or gate.shape != (*x.shape[:2], 1, 1):
         return ""
-    if gate.is_constant or x.shape[2:] == (1, 1) or x.dtype != ir.DataType.FLOAT:
+    if gate.is_constant or 0 in x.shape or x.shape[2:] == (1, 1) or x.dtype != ir.DataType.FLOAT:
         return ""
     if not _is_blocked(x.value):
         return ""
