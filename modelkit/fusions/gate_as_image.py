@@ -44,6 +44,14 @@ def at_size(gate: Expr, sides: tuple[Dim, ...]) -> Expr:
     )
 
 
+def unfit(x: Capture) -> str | None:
+    """Why the map ``x`` [N, C, H, W] cannot have a gate of its size in the blocked layout."""
+    channels, *sides = (x.shape or ())[1:] or (None,)
+    if not isinstance(channels, int) or not all(isinstance(side, int) for side in sides):
+        return "the size of its feature map is not fixed"
+    return f"its channels are not a multiple of {BLOCK}" if channels % BLOCK else None
+
+
 def before(x: Expr, gate: Expr) -> Expr:
     return either(*(Expr(kind, (x, gate)).named("made") for kind in _KINDS))
 
@@ -55,10 +63,9 @@ def when(x: Capture, gate: Capture, made: Capture) -> str | None:
         return ""
     if not _is_blocked(x.value):
         return ""
-    if not all(isinstance(dim, int) for dim in x.shape[1:]):
-        return "the size of its feature map is not fixed"
-    if x.shape[1] % BLOCK:  # type: ignore[operator]
-        return f"its channels are not a multiple of {BLOCK}"
+    reason = unfit(x)
+    if reason is not None:
+        return reason
     images, *lengths = x.shape
     count = images if isinstance(images, int) else _IMAGES
     size = 4 * count * prod(lengths)  # type: ignore[arg-type]

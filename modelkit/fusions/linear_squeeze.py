@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.fusions.linear_as_conv import BLOCK
+from modelkit.fusions.gate_as_image import unfit
 from modelkit.fusions.reduce_before_transpose import axes_of
 from modelkit.rewrite import Capture, Expr, op
 
@@ -55,10 +55,9 @@ def when(x: Capture, factor: Capture) -> str | None:
     block = _block(x, factor)
     if block is None:
         return ""
-    if not all(isinstance(dim, int) for dim in x.shape[1:]):
-        return "the size of its feature map is not fixed"
-    if x.shape[1] % BLOCK:  # type: ignore[operator]
-        return f"its channels are not a multiple of {BLOCK}"
+    reason = unfit(x)
+    if reason is not None:
+        return reason
     if max(layer.kernel.size for layer in (block.squeeze, block.excite)) > _MANY:
         return "its weights are so many that a batch better reads them once"
     return None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from modelkit.fusions.gate_as_image import unfit
 from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.rewrite import Capture, Expr, convolution, either, op
 
@@ -54,10 +55,9 @@ def when(
     excite: Capture,
     pool: Capture,
 ) -> str | None:
-    if x.shape is None or len(x.shape) != 4 or not all(isinstance(d, int) for d in x.shape[1:]):
-        return "the size of its feature map is not fixed"
-    if x.shape[1] % BLOCK:  # type: ignore[operator]
-        return f"its channels are not a multiple of {BLOCK}"
+    reason = unfit(x)
+    if reason is not None:
+        return reason
     biases = [part for part in (b1, b2) if part.value is not None]
     if not all(part.is_constant for part in (w1, w2, *biases)):
         return "its weights are not constant"
