@@ -12,6 +12,7 @@ from modelkit.fusions.reduce_before_transpose import axes_of, reduction
 from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "basic"
+OPSET = 7  # operators broadcast
 ORDER = -4  # before reduce_before_transpose and what looks for squeeze-and-excitation
 
 _KINDS = ("Mul", "Add", "Sub", "Div")
@@ -55,11 +56,22 @@ def after(
 ) -> Expr:
     assert made.node is not None
     order = [int(axis) for axis in moved.attrs["perm"]]
-    missing = len(order) - len(gate.shape or ())
-    whole = op.Unsqueeze(gate, np.arange(missing)) if missing else gate
-    early = Expr(made.node.op_type, (x, op.Transpose(whole, perm=np.argsort(order).tolist())))
+    early = Expr(made.node.op_type, (x, _moved_back(gate, order)))
     if reduced.value is None:
         return early
     assert reduced.node is not None
     operands = (op.Transpose(early, perm=order), *((axes,) if axes.value is not None else ()))
     return Expr(reduced.node.op_type, operands, reduced.attrs)
+
+
+def _moved_back(gate: Capture, order: list[int]) -> Expr:
+    """``gate`` with its axes where a Transpose by ``order`` took them from."""
+    like = gate.aligned(len(order))
+    assert like is not None
+    if gate.shape == like:
+        return op.Transpose(gate, perm=np.argsort(order).tolist())
+    # With fewer axes it has none for the batch, and at most one that is longer than 1.
+    sizes = [1] * len(order)
+    for axis, dim in enumerate(like):
+        sizes[order[axis]] = 1 if dim == 1 else -1
+    return op.Reshape(gate, np.array(sizes, np.int64))

@@ -86,8 +86,10 @@ def _block(x: Capture, factor: Capture) -> _Block | None:
     squeeze = None if active is None else _layer(_made(active[1]), x.shape[0])
     if excite is None or active is None or squeeze is None:
         return None
-    sizes = (len(excite.kernel), squeeze.kernel.shape[1])
-    if not _is_mean(_made(squeeze.rows), x) or sizes != (x.shape[1],) * 2:
+    wide, inner = excite.kernel.shape[:2]
+    if squeeze.kernel.shape[:2] != (inner, wide) or wide != x.shape[1]:
+        return None
+    if not _is_mean(_made(squeeze.rows), x):
         return None
     return _Block(squeeze, active[0], excite, gate)
 

@@ -42,6 +42,17 @@ def test_a_gate_of_fewer_axes_gets_them_first() -> None:
     assert result.counts == {NAME: 1}
 
 
+@pytest.mark.parametrize("opset", [8, 11, 20])
+@pytest.mark.parametrize("length", ["6", "1", "c"])
+def test_a_gate_of_one_axis_at_every_opset(length: str, opset: int) -> None:
+    source = text(f"p = Mul(t, s) {BACK}", gate=length, opset=opset)
+    size = 6 if length == "c" else int(length)
+    feeds = [{"x": floats(n, 6, 4, 5), "g": floats(size, seed=1)} for n in (1, 2)]
+    result = rewritten(source, [NAME], feeds)
+    assert result.counts == {NAME: 1}
+    assert "Transpose" not in result.operators
+
+
 @pytest.mark.parametrize("kept", [0, 1])
 @pytest.mark.parametrize("kind", ["ReduceMean", "ReduceMax"])
 def test_before_a_reduction_of_the_pixels(kind: str, kept: int) -> None:

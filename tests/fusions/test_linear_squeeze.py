@@ -121,3 +121,15 @@ def test_rows_that_are_no_images_are_none() -> None:
     source = source.replace("float[n, 32, 4, 6]", "float[32, 32, 4, 6]")
     result = rewritten(source, [NAME], [{"x": floats(32, 32, 4, 6)}])
     assert not result.counts
+
+
+def test_a_bias_that_makes_a_table_of_the_row_is_none() -> None:
+    """Added to a column it makes 8 x 8 numbers, and the next layer reads them all."""
+    first = "a0 = MatMul(r, w1) a1 = Reshape(a0, column) a = Add(a1, b1)"
+    source = text(layers=(first, "h1 = Reshape(h, table) c = MatMul(h1, w3)"))
+    source = source.replace("int64[2] rows =", "int64[4] column = {1, 8, 1, 1}, int64[2] rows =")
+    source = source.replace(
+        "<float[32, 8]", "<int64[2] table = {1, 64}, float[64, 32] w3, float[32, 8]"
+    )
+    source = source.replace("float[n, 32, 4, 6]", "float[1, 32, 4, 6]")
+    assert not rewritten(source, [NAME], FEEDS[:1]).counts
