@@ -66,11 +66,10 @@ def when(x: Capture, gate: Capture, made: Capture) -> str | None:
     reason = unfit(x)
     if reason is not None:
         return reason
-    images, *lengths = x.shape
-    count = images if isinstance(images, int) else _IMAGES
-    size = 4 * count * prod(lengths)  # type: ignore[arg-type]
+    lengths = [dim if isinstance(dim, int) else _IMAGES for dim in x.shape]
+    size = 4 * prod(lengths)
     if size > _LARGEST:
-        return f"two maps of {size} bytes, for a batch of {count}, do not stay in the caches"
+        return f"two maps of {size} bytes, for a batch of {lengths[0]}, do not stay in the caches"
     if made.value is None or not _is_read_blocked(made.value):
         return "what reads it is no convolution"
     return None
@@ -110,7 +109,8 @@ def after(x: Capture, gate: Capture, made: Capture) -> Expr:
     assert x.shape is not None
     inside: Expr = gate
     if not _is_blocked(gate.value):
-        channels = int(x.shape[1])  # type: ignore[arg-type]
+        channels = x.shape[1]
+        assert isinstance(channels, int)
         ones = np.ones((channels, 1, 1, 1), np.float32)
         inside = op.Conv(gate, ones, group=channels, kernel_shape=[1, 1])
     return Expr(made.node.op_type, (x, at_size(inside, x.shape[2:])))

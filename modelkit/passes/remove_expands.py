@@ -7,7 +7,7 @@ import onnx_ir as ir
 from modelkit.model import Model
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.surgery import is_onnx
+from modelkit.passes.surgery import is_onnx, same_dims
 
 _BROADCASTING = (
     "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater",
@@ -47,8 +47,8 @@ def _broadcasts(user: ir.Node, expanded: ir.Value, source: ir.Value) -> bool:
     if not is_onnx(user, *_BROADCASTING):
         return False
     operands = [source if value is expanded else value for value in user.inputs]
-    made = _common_shape(user.inputs)
-    return made is not None and _common_shape(operands) == made
+    made, directly = _common_shape(user.inputs), _common_shape(operands)
+    return made is not None and directly is not None and same_dims(made, directly)
 
 
 def _common_shape(values: Sequence[ir.Value | None]) -> list[int | ir.SymbolicDim] | None:
@@ -62,11 +62,7 @@ def _common_shape(values: Sequence[ir.Value | None]) -> list[int | ir.SymbolicDi
     common: list[int | ir.SymbolicDim] = []
     for axis in range(-length, 0):
         dims = {shape[axis] for shape in shapes if len(shape) >= -axis} - {1}
-        if len(dims) > 1 or any(_is_unknown(dim) for dim in dims):
+        if len(dims) > 1:
             return None
         common.append(dims.pop() if dims else 1)
     return common
-
-
-def _is_unknown(dim: int | ir.SymbolicDim) -> bool:
-    return not isinstance(dim, int) and dim.value is None
