@@ -14,7 +14,7 @@ import onnx_ir as ir
 from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.rewrite import Capture, Expr, either, op
 from modelkit.rewrite.capture import Dim
-from modelkit.rewrite.winograd import CONV, CONV_RELU
+from modelkit.rewrite.winograd import NAMES
 
 LEVEL = "all"
 OPSET = 11
@@ -24,7 +24,7 @@ _KINDS = ("Mul", "Add")
 _ALONE = ("Relu", "Sigmoid", "HardSigmoid", "Tanh", "QuickGelu", "MaxPool", "AveragePool",
           "GlobalAveragePool", "GlobalMaxPool")  # fmt: skip
 """Operators that stay in the blocked layout, or that a convolution takes along."""
-_READING = ("Conv", CONV, CONV_RELU)
+_READING = ("Conv", *NAMES)
 _DEEPEST = 8
 _IMAGES = 4
 """So many are in a batch of open length, for all we know."""

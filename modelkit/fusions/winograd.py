@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.linear_as_conv import BLOCK
-from modelkit.rewrite import Capture, Expr, convolution, op
+from modelkit.rewrite import Capture, Expr, Operand, convolution, op
 from modelkit.rewrite.winograd import CONV, CONV_RELU, DOMAIN, ROWS, attributes
 
 LEVEL = "all"
@@ -37,37 +37,51 @@ before = (relu, plain)
 
 
 def when(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
-    return "" if is_small(x, w) else refusal(x, w, b, conv)
+    return "" if is_small(x, w) or is_open(x) else refusal(x, w, b, conv)
+
+
+def is_open(x: Capture) -> bool:
+    """Whether the height or width of the images is known only when they are seen."""
+    return x.shape is None or not all(isinstance(side, int) for side in x.shape[2:])
 
 
 def is_small(x: Capture, w: Capture) -> bool:
     """Whether so little is computed that it pays on one thread only."""
-    if x.shape is None or w.shape is None or len(x.shape) != 4 or len(w.shape) != 4:
+    if is_open(x) or w.shape is None or len(w.shape) != 4:
         return False
-    height, (kernels, channels) = x.shape[2], w.shape[:2]
-    if not (isinstance(height, int) and isinstance(kernels, int) and isinstance(channels, int)):
+    kernels, channels = w.shape[:2]
+    if not isinstance(kernels, int) or not isinstance(channels, int):
         return False
-    return _mean(kernels, channels) * height < _SMALL
+    return mean(kernels, channels) * _sides(x)[0] < _SMALL
 
 
-def _mean(kernels: int, channels: int) -> float:
+def mean(kernels: int, channels: int) -> float:
+    """The harmonic mean of the channels that go out and come in."""
     return 2 * kernels * channels / (kernels + channels) if kernels else 0
 
 
 def refusal(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
-    """Why a convolution stays as it is; None: it need not."""
+    """Why a convolution of images of fixed sizes stays as it is; None: it need not."""
+    reason = unfit(x, w, b, conv)
+    if reason is not None:
+        return reason
+    kernels, channels = (dim for dim in (w.shape or ())[:2] if isinstance(dim, int))
+    return _refuse_size(_sides(x)[0], mean(kernels, channels))
+
+
+def unfit(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
+    """Why a convolution is none of those that the functions stand for; None: it is one."""
     if w.shape is None or list(w.shape[2:]) != [3, 3] or not _is_plain(conv):
         return ""
     if x.dtype != ir.DataType.FLOAT or not w.is_constant:
         return "it is not float32 with constant weights"
     if b.value is not None and not b.is_constant:
         return "its bias is not a constant"
-    kernels, channels = w.shape[:2]
-    if not isinstance(kernels, int) or not isinstance(channels, int):
+    if not all(isinstance(dim, int) for dim in w.shape):
         return ""
-    if kernels % BLOCK or channels % BLOCK:
+    if any(isinstance(dim, int) and dim % BLOCK for dim in w.shape[:2]):
         return f"its channels are not multiples of {BLOCK}"
-    return _refuse_size(x, _mean(kernels, channels))
+    return None
 
 
 def _is_plain(conv: Capture) -> bool:
@@ -81,10 +95,7 @@ def _is_plain(conv: Capture) -> bool:
     return said["auto_pad"] in ("SAME_UPPER", "SAME_LOWER")
 
 
-def _refuse_size(x: Capture, channels: float) -> str | None:
-    height, width = x.shape[2:] if x.shape is not None and len(x.shape) == 4 else (None, None)
-    if not isinstance(height, int) or not isinstance(width, int):
-        return "the height and width of its images are not known"
+def _refuse_size(height: int, channels: float) -> str | None:
     if height < _LOWEST or height < _USED * ROWS * -(-height // ROWS):
         return f"{height} rows are too few, or too far from a multiple of {ROWS}"
     if channels < _FEWEST or channels * height < _SMALLEST:
@@ -95,15 +106,28 @@ def _refuse_size(x: Capture, channels: float) -> str | None:
 
 
 def after(x: Capture, w: Capture, b: Capture, relu: Capture) -> Expr:
-    assert w.shape is not None
-    assert x.shape is not None
-    sizes = (dim for dim in (*w.shape[:2], *x.shape[2:]) if isinstance(dim, int))  # all, by `when`
-    kernels, channels, height, width = sizes
-    said = attributes(channels, kernels, height, width)
-    bias = np.zeros(kernels, np.float32) if b.value is None else b
-    name = CONV if relu.value is None else CONV_RELU
-    made = Expr(name, (x, w, bias), said, DOMAIN)
+    height, width = _sides(x)
+    made = called((CONV, CONV_RELU), (x, w, b), relu, (height, width))
     return op.Slice(made, *_rows(height)) if height % ROWS else made
+
+
+def called(
+    names: tuple[str, str],
+    operands: tuple[Operand, ...],
+    relu: Capture,
+    sides: tuple[int, int] | None,
+) -> Expr:
+    """A call of the first function of ``names``, or with ``relu`` of the second."""
+    x, w, b, *height = operands
+    kernels, channels = (dim for dim in (w.shape or ())[:2] if isinstance(dim, int))
+    bias = np.zeros(kernels, np.float32) if b.value is None else b
+    said = attributes(channels, kernels, sides)
+    return Expr(names[relu.value is not None], (x, w, bias, *height), said, DOMAIN)
+
+
+def _sides(x: Capture) -> tuple[int, int]:
+    height, width = (side for side in (x.shape or ())[2:] if isinstance(side, int))
+    return height, width
 
 
 def _rows(height: int) -> tuple[np.ndarray, ...]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from modelkit.model import Model, const_of
+from modelkit.model import Model, const_of, dims
+from modelkit.model.dims import Dim, parse
 from modelkit.model.walk import ONNX, bodies
 from modelkit.passes.changes import Changes
-from modelkit.passes.symbols import contents, dims, layouts, several, shapes, windows
-from modelkit.passes.symbols.dims import Dim, parse
+from modelkit.passes.symbols import contents, layouts, several, shapes, windows
 from modelkit.passes.symbols.dtypes import dtype_of
 from modelkit.passes.symbols.known import INTEGERS, MAX_ITEMS, Content, Known, Shape
 

@@ -6,12 +6,12 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, const_of, fresh_name
+from modelkit.model.dims import Dim
 from modelkit.model.walk import nested
 from modelkit.passes.changes import Changes
 from modelkit.passes.infer_symbols import dim_of, elements_of
 from modelkit.passes.surgery import attribute, bypass, ints, is_onnx, rank, same_dims
 from modelkit.passes.symbols.contents import product
-from modelkit.passes.symbols.dims import Dim
 
 _SPREAD = ("Unsqueeze", "Expand", "Reshape")
 _OLDEST = 13  # Unsqueeze takes its axes as an input

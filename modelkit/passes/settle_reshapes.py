@@ -4,11 +4,11 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model
+from modelkit.model.dims import Dim, Symbolic
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
 from modelkit.passes.infer_symbols import content_of, dim_of, elements_of
 from modelkit.passes.surgery import attribute, constant, is_onnx
-from modelkit.passes.symbols.dims import Dim, Symbolic
 
 
 def settle_reshapes(model: Model) -> Changes:

@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of, fresh_name
+from modelkit.model.dims import Dim, Symbolic, parse
 from modelkit.passes.changes import Changes
 from modelkit.passes.infer_symbols import content_of, dim_of
 from modelkit.passes.surgery import initializer, is_onnx, replace
-from modelkit.passes.symbols.dims import Dim, Symbolic, parse
 from modelkit.passes.symbols.known import Content
 
 MAX_TERMS = 3

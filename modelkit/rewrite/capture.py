@@ -6,9 +6,20 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import const_of
-from modelkit.rewrite.expression import Expr
+from modelkit.model.dims import at, fold
+from modelkit.rewrite.expression import Expr, Operand, op
 
 Dim = int | str | None
+
+
+def _number(number: int) -> Operand:
+    return np.array([number], np.int64)
+
+
+_LENGTHS = {
+    "Add": op.Add, "Sub": op.Sub, "Mult": op.Mul, "FloorDiv": op.Div, "Min": op.Min, "Max": op.Max,
+    "Windows": lambda room, stride: op.Add(op.Div(room, stride), _number(1)),
+}  # fmt: skip
 
 
 class Capture(Expr):
@@ -31,6 +42,37 @@ class Capture(Expr):
         return tuple(
             dim if isinstance(dim, int) else getattr(dim, "value", None) for dim in self.value.shape
         )
+
+    def length(self, axis: int, usual: int) -> int | None:
+        """How long ``axis`` is where the open axes of the model's inputs are ``usual`` long.
+
+        None where that does not follow from them.
+        """
+        dim = self.shape[axis] if self.shape is not None else None
+        return at(dim, dict.fromkeys(self._sources(), usual)) if isinstance(dim, str) else dim
+
+    def measured(self, axis: int) -> Operand | None:
+        """The length of ``axis``, int64 [1], computed from the shapes of the model's inputs."""
+        dim, sources = None if self.shape is None else self.shape[axis], self._sources()
+
+        def named(word: str) -> Operand | None:
+            if word not in sources:
+                return None
+            value, place = sources[word]
+            return op.Gather(op.Shape(value), _number(place))
+
+        return fold(str(dim), named, _number, _LENGTHS)
+
+    def _sources(self) -> dict[str, tuple["Capture", int]]:
+        """The open axes of the model's inputs by name."""
+        graph = None if self.value is None else self.value.graph
+        inputs = [Capture(value) for value in (() if graph is None else graph.inputs)]
+        return {
+            dim: (each, axis)
+            for each in inputs
+            for axis, dim in enumerate(each.shape or ())
+            if isinstance(dim, str)
+        }
 
     def aligned(self, rank: int) -> tuple[Dim, ...] | None:
         """The shape as broadcasting to ``rank`` axes sees it, with axes of one in front.

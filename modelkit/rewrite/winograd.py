@@ -5,9 +5,11 @@ Four rows of the result come from six rows of products instead of twelve: F(4,3)
 convolutions make the images that are multiplied, convolutions of 1x3 multiply them, and sums make
 the rows: all of them operators that ONNX Runtime's CPU provider runs in its blocked layout.  The
 file keeps the weights of the convolution; ONNX Runtime transforms them when it opens the model.
-The result has a multiple of four rows: those beyond the images' are to be cut off.
+The result has a multiple of four rows: those beyond the images' are to be cut off.  Functions for
+images whose sizes are open do that themselves.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import onnx_ir as ir
@@ -18,11 +20,20 @@ from modelkit.model.walk import OURS
 DOMAIN = OURS
 CONV = "WinogradConv"
 CONV_RELU = "WinogradConvRelu"
+OPEN_CONV = "WinogradConvOpen"
+OPEN_CONV_RELU = "WinogradConvOpenRelu"
+"""For images whose sizes are known only when they are seen; their last input is the height."""
+NAMES = (CONV, CONV_RELU, OPEN_CONV, OPEN_CONV_RELU)
+WITH_RELU = (CONV_RELU, OPEN_CONV_RELU)
+OPEN = (OPEN_CONV, OPEN_CONV_RELU)
 ROWS = 4
 """Rows of the result that are made together."""
 
 _TAPS = ((4, -5, 1), (-4, -4, 1, 1), (4, -4, -1, 1), (-2, -1, 2, 1), (2, -1, -2, 1), (4, -5, 1))
 """Rows of B transposed, without zeros; those of three taps stand on every second row."""
+
+_HALVES = ((-4, 1), (4, -1), (-1, 1), (-2, 2), (2, -2))
+"""What those of four taps hold for the first and third row, or for the second and fourth."""
 
 _WEIGHTS = """
     ones = Constant<value_ints = [1, 1, 1]>() w0, w1, w2 = Split<axis = 2>(W, ones)
@@ -37,15 +48,18 @@ _KERNELS = ("u0", "u1", "u2", "u3", "u4", "w2")
 and fifth have the opposite sign, and so do their products below."""
 
 
-def attributes(channels: int, kernels: int, height: int, width: int) -> dict[str, object]:
-    """The attributes of a call for images [N, channels, height, width]."""
-    return {
+def attributes(channels: int, kernels: int, sides: tuple[int, int] | None) -> dict[str, object]:
+    """The attributes of a call for images [N, channels, *sides]; without sides, an open one's."""
+    said: dict[str, object] = {
         "channels": channels,
         "kernels": kernels,
         "per_channel": [channels, 1, 1, 1],
         "per_kernel": [kernels, 1, 1, 1],
-        "shape": [0, 0, -(-height // ROWS) * ROWS, width],
     }
+    if sides is None:
+        return said
+    height, width = sides
+    return said | {"shape": [0, 0, -(-height // ROWS) * ROWS, width]}
 
 
 def define(node: ir.Node, model: Model) -> None:
@@ -61,7 +75,7 @@ def functions_written(model: Model) -> list[ir.OperatorIdentifier]:
 
 
 def _is_written(function: ir.Function) -> bool:
-    if function.domain != DOMAIN or function.name not in (CONV, CONV_RELU):
+    if function.domain != DOMAIN or function.name not in NAMES:
         return False
     version = function.opset_imports.get("")
     return version is not None and _bytes(function) == _bytes(_function(function.name, version))
@@ -79,32 +93,65 @@ def _bytes(function: ir.Function) -> bytes:
 
 @cache
 def _function(name: str, opset: int) -> ir.Function:
+    inputs = "X, W, B, H" if name in OPEN else "X, W, B"
     # No two nodes may be equal: passes would share them, and the function be another.
     text = f"""<ir_version: 10, opset_import: ["": {opset}, "{DOMAIN}": 1]>
     unused (float[1] x) => (float[1] x) {{ }}
     <opset_import: ["": {opset}], domain: "{DOMAIN}">
-    {name} <channels, kernels, per_channel, per_kernel, shape> (X, W, B) => (Y)
-    {{ {_WEIGHTS} {_products()} {_sums()} {_rows(name == CONV_RELU)} }}"""
+    {name} <channels, kernels, per_channel, per_kernel{"" if name in OPEN else ", shape"}>
+    ({inputs}) => (Y) {{ {_WEIGHTS} {_products(name)} {_sums()} {_rows(name)} }}"""
     return next(iter(ir.from_onnx_text(text).functions.values()))
 
 
-def _products() -> str:
+def _products(name: str) -> str:
     """Six images of a quarter of the rows, ``t``, and what their kernels make of them, ``m``."""
-    kinds = list(dict.fromkeys(_TAPS))
-    sizes = [len(taps) for taps in kinds]
-    text = f"""
-    {_spread("per_channel", [1, 1, sum(sizes), 1], [tap for taps in kinds for tap in taps])}
-    taps = Constant<value_ints = {sizes}>()
+    products = ""
+    for place, kernel in enumerate(_KERNELS):
+        bias = ", B" if place == 1 else ""  # its product goes once into each row
+        products += f" m{place} = Conv<pads = [0, 1, 0, 1]>(t{place}, {kernel}{bias})"
+    return (_quarters_of_halves() if name in OPEN else _quarters()) + products
+
+
+def _taps(kinds: Sequence[Sequence[int]]) -> str:
+    """Kernels ``k0``, ``k1``, ... of one column that each hold the same for every channel."""
+    numbers = [tap for taps in kinds for tap in taps]
+    return f"""
+    {_spread("per_channel", [1, 1, len(numbers), 1], numbers)}
+    taps = Constant<value_ints = {[len(taps) for taps in kinds]}>()
     {", ".join(f"k{place}" for place in range(len(kinds)))} = Split<axis = 2>(per_channel, taps)"""
+
+
+def _quarters() -> str:
+    kinds = list(dict.fromkeys(_TAPS))
+    text = _taps(kinds)
     for place, taps in enumerate(_TAPS):
         step, border = (2 if len(taps) == 3 else 1), int(place == 0)
         last = step * (len(taps) - 1) - border  # which lets any number of rows be covered
-        bias = ", B" if place == 1 else ""  # its product goes once into each row
         text += f"""
         t{place} = Conv<group: int = @channels, strides = [{ROWS}, 1], dilations = [{step}, 1],
-            pads = [{border}, 0, {last}, 0]>(X, k{kinds.index(taps)})
-        m{place} = Conv<pads = [0, 1, 0, 1]>(t{place}, {_KERNELS[place]}{bias})"""
+            pads = [{border}, 0, {last}, 0]>(X, k{kinds.index(taps)})"""
     return text
+
+
+def _quarters_of_halves() -> str:
+    """The same of images of open sizes: rows are halved twice.
+
+    ONNX Runtime takes two open sizes for equal where both were halved as often, and no other way;
+    only then does a convolution take a sum along (nchwc_transformer.cc).
+    """
+
+    def halved(image: str, kernel: str, rows: int, above: int = 0) -> str:
+        return f"""Conv<group: int = @channels, strides = [2, 1],
+            pads = [{above}, 0, {rows - 1 - above}, 0]>({image}, {kernel})"""
+
+    return f"""{_taps([(1,), (0, 1), _TAPS[0], *_HALVES])}
+    firsts = {halved("X", "k0", 1)} seconds = {halved("X", "k1", 2)}
+    t0 = {halved("seconds", "k2", 3, above=1)} t5 = {halved("firsts", "k2", 3)}
+    p = {halved("seconds", "k3", 2)} q = {halved("seconds", "k5", 2)}
+    t1_x = {halved("firsts", "k3", 2)} t1 = Add(p, t1_x)
+    t2_x = {halved("firsts", "k4", 2)} t2 = Add(p, t2_x)
+    t3_x = {halved("firsts", "k6", 2)} t3 = Add(q, t3_x)
+    t4_x = {halved("firsts", "k7", 2)} t4 = Add(q, t4_x)"""
 
 
 def _sums() -> str:
@@ -134,9 +181,15 @@ def _times(name: str, value: str, scale: str, other: str) -> str:
     {name} = Add({value}, {name}_x)"""
 
 
-def _rows(relu: bool) -> str:
+def _rows(name: str) -> str:
     rows, stem = "", "y"
-    if relu:  # each becomes part of the kernel that makes the row
+    if name in WITH_RELU:  # each becomes part of the kernel that makes the row
         rows, stem = " ".join(f"r{row} = Relu(y{row})" for row in range(ROWS)), "r"
-    return f"""{rows} beside = Concat<axis = 3>({", ".join(f"{stem}{row}" for row in range(ROWS))})
-    shape = Constant<value_ints: ints = @shape>() Y = Reshape(beside, shape)"""
+    rows += f" beside = Concat<axis = 3>({', '.join(f'{stem}{row}' for row in range(ROWS))})"
+    if name not in OPEN:
+        return f"{rows} shape = Constant<value_ints: ints = @shape>() Y = Reshape(beside, shape)"
+    return f"""{rows}
+    quarter_shape = Shape({stem}0) group = Constant<value_ints = [1, 1, {ROWS}, 1]>()
+    shape = Mul(quarter_shape, group) groups = Reshape(beside, shape)
+    top = Constant<value_ints = [0]>() axis = Constant<value_ints = [2]>()
+    Y = Slice(groups, top, H, axis)"""

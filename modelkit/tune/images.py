@@ -6,6 +6,8 @@ _POINTS = tuple({"b": b} for b in (1, 4))
 _SMALLEST = ((48, 20), (64, 16), (96, 12))
 """Channels and sides at which the sums cost nearly what the products save."""
 _USUAL = ((64, 56), (128, 28), (256, 14), (256, 28), (512, 14))
+_OPEN = ((64, 4, 57), (128, 2, 112), (128, 8, 29), (256, 16, 14), (512, 16, 17))
+"""Channels, pixels of an image in one of a map's, and sides of the map, which no model is told."""
 _FIRST = ((96, 3, 2, 32), (224, 3, 2, 32), (224, 7, 2, 64), (224, 4, 4, 96), (224, 3, 1, 64))
 """Sides of an image, and of kernels, strides and filters of the convolution that reads it."""
 _GROUPED = ((32, 2, 56), (128, 4, 56), (112, 8, 28), (256, 8, 28), (96, 24, 28), (384, 24, 14))
@@ -20,7 +22,8 @@ _WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
 """Channels before and after widening, and sides."""
 
 
-def _bottlenecks(channels: int, side: int, groups: int = 1) -> str:
+def _bottlenecks(channels: int, side: int | str, groups: int = 1, pixels: int = 0) -> str:
+    """With ``pixels``, behind a convolution that makes one of so many on each side of an image."""
     body = "".join(
         f" a{i} = Conv(x{i}, v{i})"
         f" c{i} = Conv<pads=[1, 1, 1, 1], group={groups}>(a{i}, w{i}, b{i}) x{i + 1} = Relu(c{i})"
@@ -32,10 +35,12 @@ def _bottlenecks(channels: int, side: int, groups: int = 1) -> str:
         f" float[{channels}] b{i}"
         for i in range(2)
     )
-    shape = f"float[b, {channels}, {side}, {side}]"
-    return (
-        f"{HEAD} ({shape} x) => ({shape} y) <{weights}> {{ x0 = Identity(x) {body} y = Abs(x2) }}"
-    )
+    image, first = f"float[b, {channels}, {side}, {side}]", "Identity(x)"
+    result = image
+    if pixels:
+        image, first = "float[b, 3, h, h]", f"Conv<strides=[{pixels}, {pixels}]>(x, p)"
+        weights += f", float[{channels}, 3, {pixels}, {pixels}] p"
+    return f"{HEAD} ({image} x) => ({result} y) <{weights}> {{ x0 = {first} {body} y = Abs(x2) }}"
 
 
 def _inverted(narrow: int, wide: int, side: int, stride: int, gate: bool) -> str:
@@ -181,6 +186,15 @@ IMAGES: tuple[Subject, ...] = (
         Subject(fusion, _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
         for fusion, sizes in (("small_winograd", _SMALLEST), ("winograd", _USUAL))
         for channels, side in sizes
+    ),
+    *(
+        Subject(
+            "open_winograd",
+            _bottlenecks(channels, "s", pixels=each),
+            tuple(point | {"h": each * side} for point in _POINTS),
+            name=f"{channels} of each {each}",
+        )
+        for channels, each, side in _OPEN
     ),
     *(
         Subject(

@@ -5,7 +5,7 @@ from modelkit.model import Model
 from modelkit.optimize.choice import Choice
 from modelkit.optimize.levels import optimize, rewritten
 from tests.passes.harness import check, model_of, normal, ops
-from tests.rewrite.test_winograd import written
+from tests.rewrite.test_winograd import written, written_open
 
 GELU = """<ir_version: 10, opset_import: ["": 21]>
 g (float[batch, 4] x) => (float[batch, 4] y)
@@ -64,9 +64,13 @@ def test_a_model_that_was_optimized_before_becomes_the_same() -> None:
     twice = optimize(once).model
     assert ops(twice) == ops(once) == {"modelkit.WinogradConv": 2, "Abs": 1}
     assert len(twice.functions) == 1
+    once = optimize(written_open()).model
+    assert ops(optimize(once).model) == ops(once)
 
 
 def test_a_lower_level_takes_functions_of_a_higher_one_back() -> None:
     made = optimize(written(), level="basic").model
     assert ops(made) == {"Conv": 2, "Abs": 1}
     assert not made.functions
+    made = optimize(written_open(), level="basic").model
+    assert ops(made) == {"Conv": 3, "Relu": 1, "Abs": 1}

@@ -5,7 +5,7 @@ from modelkit.passes.inline_functions import inline_functions
 from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.rewrite.winograd import CONV, DOMAIN
 from tests.passes.harness import check, normal, run
-from tests.rewrite.test_winograd import written
+from tests.rewrite.test_winograd import written, written_open
 
 FEEDS = {"x": normal(1, 64, 16, 16)}
 
@@ -18,6 +18,17 @@ def test_calls_become_convolutions_again() -> None:
     assert not model.functions
     check(model)
     for old, new in zip(run(before, FEEDS), run(model, FEEDS), strict=True):
+        np.testing.assert_allclose(new, old, rtol=0, atol=1e-5 * np.abs(old).max())
+
+
+def test_what_computed_heights_is_left_to_nobody() -> None:
+    model = written_open()
+    before = clone(model)
+    assert restore_convolutions(model).count == 2
+    assert [node.op_type for node in model.graph] == ["Conv", "Conv", "Relu", "Abs", "Conv"]
+    check(model)
+    feeds = {"x": normal(2, 3, 45, 30)}
+    for old, new in zip(run(before, feeds), run(model, feeds), strict=True):
         np.testing.assert_allclose(new, old, rtol=0, atol=1e-5 * np.abs(old).max())
 
 

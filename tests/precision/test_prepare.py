@@ -7,7 +7,7 @@ from modelkit.precision.narrow import HALVES
 from modelkit.precision.prepare import prepared
 from tests.models import model_file
 from tests.precision.graphs import BF16, FP16, graph
-from tests.rewrite.test_winograd import written
+from tests.rewrite.test_winograd import written, written_open
 
 CONV = "(float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) <float[2, 2, 1, 1] w> { y = Conv(x, w) }"
 
@@ -52,6 +52,8 @@ def test_models_of_other_domains_alone_need_no_opset(tmp_path: Path) -> None:
 def test_a_convolution_computed_by_winograds_algorithm_is_narrowed_as_a_convolution() -> None:
     made = prepared(written(), FP16)
     assert [node.op_type for node in made.graph] == ["Conv", "Abs", "Conv"]
+    made = prepared(written_open(), FP16)
+    assert [node.op_type for node in made.graph] == ["Conv", "Conv", "Relu", "Abs", "Conv"]
 
 
 def test_paddings_that_the_runtime_misreads_are_kept() -> None:

@@ -1,7 +1,7 @@
 from modelkit.model import const_of
 from modelkit.quantize.prepare import prepared
 from tests.quantize.graphs import model_of
-from tests.rewrite.test_winograd import written
+from tests.rewrite.test_winograd import written, written_open
 
 
 def test_normalizations_go_into_convolutions_and_old_opsets_are_raised() -> None:
@@ -19,6 +19,8 @@ def test_a_convolution_computed_by_winograds_algorithm_is_quantized_as_a_convolu
     made = prepared(written(), 13)
     assert [node.op_type for node in made.graph] == ["Conv", "Abs", "Conv"]
     assert not made.functions
+    made = prepared(written_open(), 13)
+    assert [node.op_type for node in made.graph] == ["Conv", "Conv", "Relu", "Abs", "Conv"]
 
 
 def test_paddings_that_the_runtime_misreads_are_kept() -> None:

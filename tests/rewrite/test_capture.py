@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 from modelkit.model import load
 from modelkit.rewrite import Capture
@@ -35,3 +36,23 @@ def test_a_shape_is_aligned_as_broadcasting_sees_it(tmp_path: Path) -> None:
     assert k.aligned(2) == (1, 3)
     assert x.aligned(1) is None
     assert Capture(None).aligned(1) is None
+
+
+def test_lengths_follow_from_those_of_the_inputs(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    g (float[n, 3, height, 8] x, float[n] s) => (float[n, 4, p, q] y, float[k] z)
+    <float[4, 3, 3, 3] w> { a = Conv<strides=[2, 2]>(x, w) y = Relu(a) z = Relu(s) }"""
+    model = load(model_file(tmp_path / "m.onnx", text))
+    made = Capture(model.graph[0].outputs[0])
+    made.value.shape = ir.Shape(["n", 4, "Windows(height - 3, 2)", 3])  # type: ignore[union-attr]
+    assert [made.length(axis, 224) for axis in range(4)] == [224, 4, 111, 3]
+    other = Capture(model.graph[2].outputs[0])
+    other.value.shape = ir.Shape(["height + unk_0"])  # type: ignore[union-attr]
+    assert other.length(0, 224) is None
+    assert other.measured(0) is None
+    assert Capture(None).measured(0) is None
+    assert made.measured(3).tolist() == [3]  # type: ignore[union-attr]
+    steps = made.measured(2)
+    assert [steps.op, steps.operands[0].op, steps.operands[0].operands[0].op] == [  # type: ignore[union-attr]
+        "Add", "Div", "Sub",
+    ]  # fmt: skip

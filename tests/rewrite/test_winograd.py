@@ -3,7 +3,7 @@ import onnx_ir as ir
 import pytest
 
 from modelkit.model import Model
-from modelkit.rewrite.winograd import CONV, DOMAIN, functions_written
+from modelkit.rewrite.winograd import CONV, DOMAIN, OPEN, functions_written
 from tests.harness import rewritten
 
 TEXT = """<ir_version: 10, opset_import: ["": 18]>
@@ -11,8 +11,19 @@ g (float[n, 64, 16, 16] x) => (float[n, 64, 16, 16] y) <float[64, 64, 3, 3] w, f
 { c = Conv<pads=[1,1,1,1]>(x, w, b) a = Abs(c) y = Conv<pads=[1,1,1,1]>(a, w, b) }"""
 
 
+OPEN_TEXT = """<ir_version: 10, opset_import: ["": 18]>
+g (float[n, 3, h, w] x) => (float[n, 128, p, q] y)
+<float[128, 3, 3, 3] v, float[128, 128, 3, 3] k, float[128] b>
+{ s = Conv<pads=[1,1,1,1], strides=[4,4]>(x, v) c = Conv<pads=[1,1,1,1]>(s, k, b) a = Relu(c)
+d = Abs(a) y = Conv<pads=[1,1,1,1]>(d, k, b) }"""
+
+
 def written() -> Model:
     return rewritten(TEXT, ["winograd", "small_winograd"], []).model
+
+
+def written_open() -> Model:
+    return rewritten(OPEN_TEXT, ["open_winograd"], []).model
 
 
 def test_calls_of_one_form_share_a_function() -> None:
@@ -25,6 +36,8 @@ def test_calls_of_one_form_share_a_function() -> None:
 def test_a_file_brings_the_same_function_back() -> None:
     model = ir.from_proto(ir.to_proto(written()))
     assert functions_written(model) == [(DOMAIN, CONV, "")]
+    model = ir.from_proto(ir.to_proto(written_open()))
+    assert set(functions_written(model)) == {(DOMAIN, name, "") for name in OPEN}
 
 
 @pytest.mark.parametrize("change", ["constant", "name", "operator"])

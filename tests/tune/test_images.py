@@ -20,4 +20,6 @@ def test_every_block_is_cut_in_parts(subject: Subject, tmp_path: Path) -> None:
 @pytest.mark.parametrize("subject", WINOGRAD, ids=lambda each: each.name)
 def test_every_convolution_of_a_subject_is_rewritten(subject: Subject, tmp_path: Path) -> None:
     counts = counts_after(subject, tmp_path)
-    assert sum(counts.get(f"modelkit.WinogradConv{end}", 0) for end in ("", "Relu")) == 2
+    assert (
+        sum(counts.get(f"modelkit.WinogradConv{end}", 0) for end in ("", "Relu", "OpenRelu")) == 2
+    )

@@ -5,8 +5,8 @@ from itertools import accumulate
 
 import onnx_ir as ir
 
-from modelkit.passes.symbols import dims
-from modelkit.passes.symbols.dims import Dim
+from modelkit.model import dims
+from modelkit.model.dims import Dim
 from modelkit.passes.symbols.known import INTEGERS, MAX_ITEMS, Content, Known, option
 
 Rule = Callable[[ir.Node, Known], Content | None]

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import const_of
-from modelkit.passes.symbols.dims import Dim, name, parse
+from modelkit.model.dims import Dim, name, parse
 
 MAX_ITEMS = 64
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from modelkit.passes.symbols import dims
+from modelkit.model import dims
+from modelkit.model.dims import Dim
 from modelkit.passes.symbols.contents import product, spelled
-from modelkit.passes.symbols.dims import Dim
 from modelkit.passes.symbols.known import Known, Shape, option, wrapped
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from modelkit.passes.symbols import dims
-from modelkit.passes.symbols.dims import Dim
+from modelkit.model import dims
+from modelkit.model.dims import Dim
 from modelkit.passes.symbols.known import Known, Shape, option
-from modelkit.rewrite.winograd import CONV, CONV_RELU, ROWS
+from modelkit.rewrite.winograd import NAMES, OPEN, ROWS
 
 Rule = Callable[[ir.Node, Known], list[Shape | None] | None]
 
@@ -118,7 +118,9 @@ def _winograd(node: ir.Node, known: Known) -> list[Shape | None] | None:
     if images is None or kernels is None:
         return None
     height = images[2]
-    rows = -(-height // ROWS) * ROWS if isinstance(height, int) else known.fresh()
+    rows = height
+    if node.op_type not in OPEN:
+        rows = -(-height // ROWS) * ROWS if isinstance(height, int) else known.fresh()
     return [(images[0], kernels[0], rows, *images[3:])]
 
 
@@ -134,5 +136,5 @@ CONTRIB_RULES: dict[str, Rule] = {
     "QuickGelu": _unknown_norm, "SimplifiedLayerNormalization": _layer_norm,
     "SkipLayerNormalization": _skip_layer_norm,
     "SkipSimplifiedLayerNormalization": _skip_layer_norm,
-    CONV: _winograd, CONV_RELU: _winograd,
+    **dict.fromkeys(NAMES, _winograd),
 }  # fmt: skip

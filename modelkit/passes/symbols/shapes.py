@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from modelkit.passes.symbols import dims
+from modelkit.model import dims
+from modelkit.model.dims import Dim
 from modelkit.passes.symbols.contents import slice_bounds, spelled
-from modelkit.passes.symbols.dims import Dim
 from modelkit.passes.symbols.known import Known, Shape, option, wrapped
 
 Rule = Callable[[ir.Node, Known], Shape | None]

@@ -5,9 +5,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from modelkit.model import const_of
-from modelkit.passes.symbols import dims
-from modelkit.passes.symbols.dims import Dim
+from modelkit.model import const_of, dims
+from modelkit.model.dims import Dim
 from modelkit.passes.symbols.known import Known, Shape, option
 
 
@@ -65,16 +64,7 @@ def _rounded_up(side: Dim, lost: int, stride: int, first: int) -> int | None:
 def _strided(side: Dim, lost: int, stride: int) -> Dim | None:
     """floor((side - lost) / stride) + 1."""
     room = dims.subtract(side, lost)
-    if isinstance(room, int):
-        return room // stride + 1 if room >= 0 else None
-    if room is None:
-        return None
-    if stride == 1:
-        return dims.add(room, 1)
-    if dims.nonnegative(room):
-        steps = dims.divide(room, stride)
-        return None if steps is None else dims.add(steps, 1)
-    return dims.opaque("Windows", room, stride)
+    return None if room is None else dims.windows(room, stride)
 
 
 def _global_pool(node: ir.Node, known: Known) -> Shape | None:
@@ -88,7 +78,27 @@ def _conv_transpose(node: ir.Node, known: Known) -> Shape | None:
         return None
     group = option(node, "group", 1)
     channels = dims.multiply(weight[1], group) or known.fresh()
-    return (data[0], channels, *(known.fresh() for _ in data[2:]))
+    sides = _spread(node, data[2:], option(node, "kernel_shape", weight[2:]))
+    return (data[0], channels, *(known.fresh() if side is None else side for side in sides))
+
+
+def _spread(node: ir.Node, sides: Sequence[Dim], kernel: Sequence[Any]) -> list[Dim | None]:
+    """Sides of stride * (side - 1) + what the kernel covers behind the last step, less padding."""
+    count = len(sides)
+    strides, dilations = (option(node, key, [1] * count) for key in ("strides", "dilations"))
+    pads, added = option(node, "pads", [0] * 2 * count), option(node, "output_padding", [0] * count)
+    told = option(node, "auto_pad", "NOTSET") == "NOTSET" and option(node, "output_shape") is None
+    if not told or not count == len(kernel) == len(strides) == len(dilations) == len(added):
+        return [None] * count
+    if len(pads) != 2 * count or not all(isinstance(window, int) for window in kernel):
+        return [None] * count
+    result: list[Dim | None] = []
+    for place, side in enumerate(sides):
+        covered = dilations[place] * (kernel[place] - 1) + 1 - strides[place] + added[place]
+        steps = dims.multiply(side, strides[place])
+        lost = pads[place] + pads[place + count]
+        result.append(None if steps is None else dims.add(steps, covered - lost))
+    return result
 
 
 def _resize(node: ir.Node, known: Known) -> Shape | None:

@@ -69,6 +69,11 @@ def enlarger(full: bool) -> torch.nn.Module:
     return perturbed(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), *blocks, *last))
 
 
+def unet(full: bool) -> torch.nn.Module:
+    """The U-Net, its biases and statistics moved away from 0 and 1."""
+    return perturbed(UNet())
+
+
 def _picture(name: str, build: object, side: int, output: str) -> Recipe:
     port = Input("images", ("batch", 3, side, side))
     return Recipe(name, build, (port,), (output,), ({"batch": 1}, {"batch": 3}))  # type: ignore[arg-type]
@@ -76,6 +81,13 @@ def _picture(name: str, build: object, side: int, output: str) -> Recipe:
 
 RECIPES = (
     _picture("vgg16", vgg16, 224, "logits"),
-    _picture("unet", lambda full: perturbed(UNet()), 128, "masks"),
+    _picture("unet", unet, 128, "masks"),
+    Recipe(
+        "unet_open",
+        unet,
+        (Input("images", ("batch", 3, "height", "width")),),
+        ("masks",),
+        ({"batch": 1, "height": 224, "width": 224}, {"batch": 3, "height": 72, "width": 120}),
+    ),
     _picture("enlarger", enlarger, 96, "larger"),
 )

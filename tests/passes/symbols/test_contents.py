@@ -1,7 +1,7 @@
 import pytest
 
+from modelkit.model.dims import text
 from modelkit.passes.infer_symbols import content_of, infer_symbols
-from modelkit.passes.symbols.dims import text
 from tests.passes.harness import model_of
 
 CONSTANTS = """<int64 i0 = {0}, int64 i1 = {1}, int64[1] v0 = {0}, int64[1] v1 = {1},

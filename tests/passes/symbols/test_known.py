@@ -1,6 +1,6 @@
 import onnx_ir as ir
 
-from modelkit.passes.symbols.dims import name
+from modelkit.model.dims import name
 from modelkit.passes.symbols.known import Content, Known, option
 from tests.passes.harness import model_of
 

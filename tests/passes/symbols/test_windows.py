@@ -40,8 +40,27 @@ def test_static_sides_are_computed() -> None:
     assert shape_of("AveragePool<kernel_shape = [3, 3]>(x)", "33") == "[n,4,31,30]"
 
 
-def test_transposed_convolutions_are_not_guessed() -> None:
-    assert shape_of("ConvTranspose(x, u)") == "[n,8,unk_0,unk_1]"
+@pytest.mark.parametrize(
+    ("attributes", "rows", "expected"),
+    [
+        ("", "h", "[n,8,h + 1,33]"),
+        ("strides = [2, 2]", "h", "[n,8,2*h,64]"),
+        ("strides = [3, 1], pads = [1, 0, 0, 1]", "5", "[n,8,13,32]"),
+        ("strides = [2, 2], output_padding = [1, 0]", "7", "[n,8,15,64]"),
+        ("dilations = [3, 2]", "7", "[n,8,10,34]"),
+        ('auto_pad = "SAME_UPPER", strides = [2, 2]', "7", "[n,8,unk_0,unk_1]"),
+        ("output_shape = [20, 70], strides = [2, 2]", "7", "[n,8,unk_0,unk_1]"),
+    ],
+)
+def test_transposed_convolutions(attributes: str, rows: str, expected: str) -> None:
+    node = f"ConvTranspose<{attributes}>(x, u)" if attributes else "ConvTranspose(x, u)"
+    assert shape_of(node, rows) == expected
+    if "unk" not in expected and rows != "h":
+        text = f"""<ir_version: 8, opset_import: ["": 17]>
+        g (float[n, 4, {rows}, 32] x, float[4, 8, 2, 2] u) => (float[n, 8, p, q] y)
+        {{ y = {node} }}"""
+        (made,) = run(model_of(text), {"x": normal(2, 4, int(rows), 32), "u": normal(4, 8, 2, 2)})
+        assert f"[n,8,{made.shape[2]},{made.shape[3]}]" == expected
 
 
 @pytest.mark.parametrize(

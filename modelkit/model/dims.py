@@ -6,13 +6,15 @@ its operands, equal again for equal operands.  Size is bounded: too long an expr
 """
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 MAX_TERMS = 8
 MAX_DEGREE = 6
 MAX_TEXT = 120
 
+T = TypeVar("T")
 Monomial = tuple[str, ...]
 
 
@@ -142,7 +144,7 @@ def smaller_of(dim: Dim) -> tuple[Dim, Dim] | None:
         return None
     tree = ast.parse(monomial[0], mode="eval").body
     assert isinstance(tree, ast.Call)
-    a, b = (_evaluated(argument) for argument in tree.args)
+    a, b = (_folded(argument, name, _integer, _OPERATIONS) for argument in tree.args)
     return None if a is None or b is None else (a, b)
 
 
@@ -161,6 +163,18 @@ def _extreme(label: str, a: Dim, b: Dim, pick: object) -> Dim | None:
 
 def _named(word: str) -> Dim | None:
     return name(word) if len(word) <= MAX_TEXT else None
+
+
+def windows(room: Dim, stride: int) -> Dim | None:
+    """How many windows begin at 0, ``stride``, ... <= ``room``: none where that is negative."""
+    if isinstance(room, int):
+        return room // stride + 1 if room >= 0 else None
+    if stride == 1:
+        return add(room, 1)
+    if nonnegative(room):
+        steps = divide(room, stride)
+        return None if steps is None else add(steps, 1)
+    return _named(f"Windows({text(room)}, {stride})")
 
 
 def nonnegative(dim: Dim) -> bool:
@@ -193,42 +207,67 @@ def text(dim: Dim) -> str:
 @lru_cache(maxsize=4096)
 def parse(word: str) -> Symbolic | int:
     """The dim that :func:`text` wrote; any other text is one name."""
-    if word.isidentifier() or len(word) > MAX_TEXT:
-        return name(word)
-    try:
-        found = _evaluated(ast.parse(word, mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        found = None
+    found = fold(word, name, _integer, _OPERATIONS)
     return name(word) if found is None else found
 
 
-def _evaluated(tree: ast.expr) -> Dim | None:
+def at(word: str, lengths: Mapping[str, int]) -> int | None:
+    """What the dim that :func:`text` wrote is, where its names have ``lengths``; None: not told."""
+    found = fold(word, lengths.get, _integer, _OPERATIONS)
+    return found if isinstance(found, int) else None
+
+
+def fold(
+    word: str,
+    named: Callable[[str], T | None],
+    number: Callable[[int], T],
+    operations: Mapping[str, Callable[[T, T], T | None]],
+) -> T | None:
+    """The dim that :func:`text` wrote, computed from what its names and numbers stand for.
+
+    ``operations`` are Add, Sub, Mult, FloorDiv, Min, Max and Windows; None where one is missing,
+    or where a name stands for nothing.  Any other text is one name.
+    """
+    if word.isidentifier() or len(word) > MAX_TEXT:
+        return named(word)
+    try:
+        return _folded(ast.parse(word, mode="eval").body, named, number, operations)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return named(word)
+
+
+def _folded(
+    tree: ast.expr,
+    named: Callable[[str], T | None],
+    number: Callable[[int], T],
+    operations: Mapping[str, Callable[[T, T], T | None]],
+) -> T | None:
     match tree:
-        case ast.Constant(value=int(number)):
-            return number
+        case ast.Constant(value=int(given)):
+            return number(given)
         case ast.Name(id=word):
-            return name(word)
+            return named(word)
         case ast.UnaryOp(op=ast.USub(), operand=inner):
-            return _both(multiply, inner, ast.Constant(-1))
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _both(add, left, right)
-        case ast.BinOp(left=left, op=ast.Sub(), right=right):
-            return _both(subtract, left, right)
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            return _both(multiply, left, right)
-        case ast.BinOp(left=left, op=ast.FloorDiv(), right=right):
-            return _both(divide, left, right)
-        case ast.Call(func=ast.Name(id=("Min" | "Max") as label), args=[left, right]):
-            return _both(minimum if label == "Min" else maximum, left, right)
-    return None
+            label, pair = "Mult", [inner, ast.Constant(-1)]
+        case ast.BinOp(left=left, op=operator, right=right):
+            label, pair = type(operator).__name__, [left, right]
+        case ast.Call(func=ast.Name(id=label), args=[left, right]):
+            pair = [left, right]
+        case _:
+            return None
+    a, b = (_folded(part, named, number, operations) for part in pair)
+    return None if a is None or b is None or label not in operations else operations[label](a, b)
 
 
-def _both(operation: object, left: ast.expr, right: ast.expr) -> Dim | None:
-    a, b = _evaluated(left), _evaluated(right)
-    assert callable(operation)
-    return None if a is None or b is None else operation(a, b)
+def _integer(number: int) -> Dim:
+    return number
 
 
-def opaque(label: str, *arguments: Dim) -> Dim | None:
-    """A dim known only by how it was made: equal for equal ``label`` and ``arguments``."""
-    return _named(f"{label}({', '.join(text(argument) for argument in arguments)})")
+def _windows(room: Dim, stride: Dim) -> Dim | None:
+    return windows(room, stride) if isinstance(stride, int) and stride > 0 else None
+
+
+_OPERATIONS: Mapping[str, Callable[[Dim, Dim], Dim | None]] = {
+    "Add": add, "Sub": subtract, "Mult": multiply, "FloorDiv": divide,
+    "Min": minimum, "Max": maximum, "Windows": _windows,
+}  # fmt: skip

@@ -1,7 +1,7 @@
 import pytest
 
-from modelkit.passes.symbols import dims
-from modelkit.passes.symbols.dims import name, parse, text
+from modelkit.model import dims
+from modelkit.model.dims import name, parse, text
 
 B, S = name("batch"), name("seq")
 
@@ -66,3 +66,36 @@ def test_growth_is_bounded() -> None:
     for number in range(40):
         dim = None if dim is None else dims.multiply(dim, name(f"d{number}"))
     assert dim is None
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("height", 224),
+        ("Windows(Windows(height - 1, 2) - 1, 2)", 56),
+        ("2*Windows(height - 2, 2) + 1", 225),
+        ("((height)//(32))", 7),
+        ("Min(512, height)", 224),
+        ("-3 + height*height", 224 * 224 - 3),
+        ("height + unk_0", None),
+        ("unk_0", None),
+        ("Windows(height - 1, 0)", None),
+        ("f(height, 2)", None),
+        ("a b", 7),
+        ("height" + " + height" * 40, None),
+    ],
+)
+def test_a_dim_is_computed_from_lengths(word: str, expected: int | None) -> None:
+    assert dims.at(word, {"height": 224, "a b": 7}) == expected
+
+
+def test_windows_of_known_and_unknown_room() -> None:
+    assert dims.windows(223, 2) == 112
+    assert dims.windows(-1, 2) is None
+    assert dims.windows(S, 1) == dims.add(S, 1)
+    less = dims.subtract(S, 1)
+    assert less is not None
+    made = dims.windows(less, 2)
+    assert made is not None
+    assert text(made) == "Windows(seq - 1, 2)"
+    assert parse(text(made)) == made
