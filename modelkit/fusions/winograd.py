@@ -47,17 +47,13 @@ def is_open(x: Capture) -> bool:
 
 def is_small(x: Capture, w: Capture) -> bool:
     """Whether so little is computed that it pays on one thread only."""
-    if is_open(x) or w.shape is None or len(w.shape) != 4:
-        return False
-    kernels, channels = w.shape[:2]
-    if not isinstance(kernels, int) or not isinstance(channels, int):
-        return False
-    return mean(kernels, channels) * _sides(x)[0] < _SMALL
+    return not is_open(x) and len(x.shape or ()) == 4 and channels_of(w) * _sides(x)[0] < _SMALL
 
 
-def mean(kernels: int, channels: int) -> float:
-    """The harmonic mean of the channels that go out and come in."""
-    return 2 * kernels * channels / (kernels + channels) if kernels else 0
+def channels_of(w: Capture) -> float:
+    """The harmonic mean of the channels that come in and go out; 0 where they are not known."""
+    known = [dim for dim in (w.shape or ())[:2] if isinstance(dim, int) and dim]
+    return 2 / sum(1 / dim for dim in known) if len(known) == 2 else 0
 
 
 def refusal(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
@@ -65,8 +61,7 @@ def refusal(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
     reason = unfit(x, w, b, conv)
     if reason is not None:
         return reason
-    kernels, channels = (dim for dim in (w.shape or ())[:2] if isinstance(dim, int))
-    return _refuse_size(_sides(x)[0], mean(kernels, channels))
+    return _refuse_size(_sides(x)[0], channels_of(w))
 
 
 def unfit(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:

@@ -6,6 +6,7 @@ _POINTS = tuple({"b": b} for b in (1, 4))
 _SMALLEST = ((48, 20), (64, 16), (96, 12))
 """Channels and sides at which the sums cost nearly what the products save."""
 _USUAL = ((64, 56), (128, 28), (256, 14), (256, 28), (512, 14))
+_SMALL_OPEN = ((48, 4, 57), (48, 8, 29), (64, 8, 28), (96, 16, 14))
 _OPEN = ((64, 4, 57), (128, 2, 112), (128, 8, 29), (256, 16, 14), (512, 16, 17))
 """Channels, pixels of an image in one of a map's, and sides of the map, which no model is told."""
 _FIRST = ((96, 3, 2, 32), (224, 3, 2, 32), (224, 7, 2, 64), (224, 4, 4, 96), (224, 3, 1, 64))
@@ -189,12 +190,13 @@ IMAGES: tuple[Subject, ...] = (
     ),
     *(
         Subject(
-            "open_winograd",
+            fusion,
             _bottlenecks(channels, "s", pixels=each),
             tuple(point | {"h": each * side} for point in _POINTS),
             name=f"{channels} of each {each}",
         )
-        for channels, each, side in _OPEN
+        for fusion, sizes in (("small_open_winograd", _SMALL_OPEN), ("open_winograd", _OPEN))
+        for channels, each, side in sizes
     ),
     *(
         Subject(
