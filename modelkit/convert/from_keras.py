@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from modelkit.convert.from_tensorflow import open_saved_model
+from modelkit.convert.from_tensorflow import served
 from modelkit.convert.source import Options, Source
 from modelkit.convert.tensorflow_graphs import guarded, quiet
 from modelkit.errors import BadInput, MissingExtra
@@ -39,24 +39,11 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
             model.export(folder, **({} if old else {"verbose": False}))
         except Exception as error:  # Keras raises any type
             raise _unreadable(path, error, "exported as a SavedModel") from None
-        found = open_saved_model(Path(folder), Options(input_shape=options.input_shape,
-                                                       trust_source=True))  # fmt: skip
+        trusting = Options(input_shape=options.input_shape, trust_source=True)
+        found, names = served(Path(folder), trusting, "Keras")
     title = f"Keras {2 if old else 3} {safe(type(model).__name__, 40)}"
-    names = list((found.reference or _nothing)(_example(found)))
     places = [value.name.split(":")[0] for value in model.inputs]
     return _own(model, found, title, names, places)
-
-
-def _nothing(feeds: Feeds) -> dict[str, np.ndarray]:
-    raise AssertionError("a SavedModel has a reference")
-
-
-def _example(source: Source) -> Feeds:
-    """Zeros of each input's shape, to learn the names of the outputs."""
-    return {
-        spec.name: np.zeros([2 if isinstance(d, str) else d for d in spec.shape], spec.dtype)
-        for spec in source.inputs
-    }
 
 
 def _own(model: Any, found: Source, title: str, names: list[str], places: list[str]) -> Source:

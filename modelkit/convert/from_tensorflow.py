@@ -57,6 +57,11 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
 
 def open_saved_model(path: Path, options: Options, title: str = "TensorFlow SavedModel") -> Source:
     """A SavedModel folder, or the saved_model.pb in it, by its serving signature."""
+    return served(path, options, title)[0]
+
+
+def served(path: Path, options: Options, title: str) -> tuple[Source, list[str]]:
+    """The same, and the names of the signature's outputs in their order."""
     folder = path if path.is_dir() else path.parent
     _refuse_risky_folder(folder, options)
     try:
@@ -90,7 +95,7 @@ def open_saved_model(path: Path, options: Options, title: str = "TensorFlow Save
     notes = [f"signature {safe(chosen, 60)}; --task takes another: {', '.join(others)}"]
     # The loaded object owns the variables; it has to live as long as its functions.
     call.__dict__["owner"] = loaded
-    return source_of(title, graph, specs, call, notes if others else ())
+    return source_of(title, graph, specs, call, notes if others else ()), outputs
 
 
 def _refuse_risky_folder(folder: Path, options: Options) -> None:

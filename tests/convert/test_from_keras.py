@@ -88,6 +88,19 @@ def normalized() -> tuple[Any, list[np.ndarray]]:
     return model, [values[:20].astype(np.float32)]
 
 
+def segments() -> tuple[Any, list[np.ndarray]]:
+    """A U-Net for images of any size that can be halved twice."""
+    x = start = keras.Input((None, None, 3))
+    kept = []
+    for width in (4, 8):
+        kept.append(layers.Conv2D(width, 3, padding="same", activation="relu")(x))
+        x = layers.MaxPooling2D()(kept[-1])
+    for width, beside in zip((8, 4), reversed(kept), strict=True):
+        x = layers.Conv2DTranspose(width, 2, strides=2, padding="same")(x)
+        x = layers.Conv2D(width, 3, padding="same")(layers.Concatenate()([beside, x]))
+    return keras.Model(start, layers.Softmax()(x)), [floats(2, 24, 44, 3)]
+
+
 def floats(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
 
@@ -97,7 +110,7 @@ def library(model: Any, values: list[np.ndarray]) -> list[np.ndarray]:
     return [np.asarray(value) for value in tf.nest.flatten(result)]
 
 
-MODELS = (picture, two_ends, memory, gates, attention, exact_gelu, words, normalized)
+MODELS = (picture, two_ends, memory, gates, attention, exact_gelu, words, normalized, segments)
 
 
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
