@@ -2,7 +2,8 @@
 
 ``keras_cnn`` is ours: squeeze-excite blocks, depthwise convolutions, batch normalization and a tanh
 Gelu, as ``keras.applications`` writes them; so are ``keras_senet``, whose squeeze-excite blocks are
-dense layers, and ``keras_encoder``, a transformer of Keras' own layers.  The others are from there.
+dense layers, ``keras_unet``, for images of any size, and ``keras_encoder``, a transformer of Keras'
+own layers.  The others are from there.
 """
 
 import sys
@@ -18,7 +19,7 @@ from tf2onnx.tf_loader import from_saved_model
 
 _SIDE = 96
 _WIDTH, _HEADS = 384, 6
-_BY_SAVED_MODEL = ("keras_efficientnet", "keras_encoder")
+_BY_SAVED_MODEL = ("keras_efficientnet", "keras_encoder", "keras_unet")
 """What a bare function loses the constants of, and what nobody exports without one."""
 _APPLICATIONS = {
     "keras_efficientnet": ("EfficientNetB0", {}),
@@ -80,6 +81,26 @@ def _senet() -> Any:
     return keras.Model(pixels, layers.Dense(100, activation="softmax", name="scores")(x))
 
 
+def _pair(x: Any, width: int) -> Any:
+    for _ in range(2):
+        x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+        x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    return x
+
+
+def _unet() -> Any:
+    pixels = x = layers.Input((None, None, 3), name="pixels")
+    kept = []
+    for width in (32, 64, 128):
+        kept.append(_pair(x, width))
+        x = layers.MaxPooling2D()(kept[-1])
+    x = _pair(x, 256)
+    for width, beside in zip((128, 64, 32), reversed(kept), strict=True):
+        x = layers.Conv2D(width, 2, padding="same")(layers.UpSampling2D()(x))
+        x = _pair(layers.Concatenate()([beside, x]), width)
+    return keras.Model(pixels, layers.Conv2D(2, 1, activation="softmax", name="scores")(x))
+
+
 def _encoder() -> Any:
     x = states = layers.Input((None, _WIDTH), name="states")
     for _ in range(4):
@@ -94,7 +115,12 @@ def _encoder() -> Any:
 def network(name: str) -> Any:
     """The model, its biases, gains and statistics moved away from 0 and 1."""
     keras.utils.set_random_seed(0)
-    own = {"keras_cnn": _own, "keras_encoder": _encoder, "keras_senet": _senet}
+    own = {
+        "keras_cnn": _own,
+        "keras_encoder": _encoder,
+        "keras_senet": _senet,
+        "keras_unet": _unet,
+    }
     kind, options = _APPLICATIONS.get(name, ("", {}))
     model = getattr(keras.applications, kind)(weights=None, **options) if kind else own[name]()
     random = np.random.default_rng(0)

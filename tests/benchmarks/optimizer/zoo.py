@@ -48,6 +48,14 @@ _KERAS_IMAGES = tuple(
 _KERAS = (
     *_KERAS_IMAGES,
     Recipe(
+        "keras_unet",
+        None,
+        (Input("pixels", ("batch", "height", "width", 3)),),
+        ("scores",),
+        ({"batch": 1, "height": 224, "width": 224}, {"batch": 3, "height": 72, "width": 120}),
+        exporters=("tf2onnx",),
+    ),
+    Recipe(
         "keras_encoder",
         None,
         (Input("states", ("batch", "length", 384)),),
