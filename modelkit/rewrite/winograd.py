@@ -105,11 +105,11 @@ def _function(name: str, opset: int) -> ir.Function:
 
 def _products(name: str) -> str:
     """Six images of a quarter of the rows, ``t``, and what their kernels make of them, ``m``."""
-    products = ""
-    for place, kernel in enumerate(_KERNELS):
+    text, images = _quarters_of_halves() if name in OPEN else _quarters()
+    for place, (image, kernel) in enumerate(zip(images, _KERNELS, strict=True)):
         bias = ", B" if place == 1 else ""  # its product goes once into each row
-        products += f" m{place} = Conv<pads = [0, 1, 0, 1]>(t{place}, {kernel}{bias})"
-    return (_quarters_of_halves() if name in OPEN else _quarters()) + products
+        text += f"{image} m{place} = Conv<pads = [0, 1, 0, 1]>(t{place}, {kernel}{bias})"
+    return text
 
 
 def _taps(kinds: Sequence[Sequence[int]]) -> str:
@@ -121,19 +121,18 @@ def _taps(kinds: Sequence[Sequence[int]]) -> str:
     {", ".join(f"k{place}" for place in range(len(kinds)))} = Split<axis = 2>(per_channel, taps)"""
 
 
-def _quarters() -> str:
-    kinds = list(dict.fromkeys(_TAPS))
-    text = _taps(kinds)
+def _quarters() -> tuple[str, list[str]]:
+    kinds, images = list(dict.fromkeys(_TAPS)), []
     for place, taps in enumerate(_TAPS):
         step, border = (2 if len(taps) == 3 else 1), int(place == 0)
         last = step * (len(taps) - 1) - border  # which lets any number of rows be covered
-        text += f"""
+        images.append(f"""
         t{place} = Conv<group: int = @channels, strides = [{ROWS}, 1], dilations = [{step}, 1],
-            pads = [{border}, 0, {last}, 0]>(X, k{kinds.index(taps)})"""
-    return text
+            pads = [{border}, 0, {last}, 0]>(X, k{kinds.index(taps)})""")
+    return _taps(kinds), images
 
 
-def _quarters_of_halves() -> str:
+def _quarters_of_halves() -> tuple[str, list[str]]:
     """The same of images of open sizes: rows are halved twice.
 
     ONNX Runtime takes two open sizes for equal where both were halved as often, and no other way;
@@ -144,14 +143,19 @@ def _quarters_of_halves() -> str:
         return f"""Conv<group: int = @channels, strides = [2, 1],
             pads = [{above}, 0, {rows - 1 - above}, 0]>({image}, {kernel})"""
 
-    return f"""{_taps([(1,), (0, 1), _TAPS[0], *_HALVES])}
+    def summed(place: int, kernel: str, other: str) -> str:
+        first = halved("firsts", kernel, 2)
+        return f" t{place}_x = {first} t{place} = Add({other}, t{place}_x)"
+
+    text = f"""{_taps([(1,), (0, 1), _TAPS[0], *_HALVES])}
     firsts = {halved("X", "k0", 1)} seconds = {halved("X", "k1", 2)}
-    t0 = {halved("seconds", "k2", 3, above=1)} t5 = {halved("firsts", "k2", 3)}
-    p = {halved("seconds", "k3", 2)} q = {halved("seconds", "k5", 2)}
-    t1_x = {halved("firsts", "k3", 2)} t1 = Add(p, t1_x)
-    t2_x = {halved("firsts", "k4", 2)} t2 = Add(p, t2_x)
-    t3_x = {halved("firsts", "k6", 2)} t3 = Add(q, t3_x)
-    t4_x = {halved("firsts", "k7", 2)} t4 = Add(q, t4_x)"""
+    p = {halved("seconds", "k3", 2)} q = {halved("seconds", "k5", 2)}"""
+    return text, [
+        f" t0 = {halved('seconds', 'k2', 3, above=1)}",
+        *(summed(1, "k3", "p"), summed(2, "k4", "p")),
+        *(summed(3, "k6", "q"), summed(4, "k7", "q")),
+        f" t5 = {halved('firsts', 'k2', 3)}",
+    ]
 
 
 def _sums() -> str:
