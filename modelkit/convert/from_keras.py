@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from modelkit.convert.from_tensorflow import served
+from modelkit.convert.input_shapes import parse
 from modelkit.convert.source import Options, Source
-from modelkit.convert.tensorflow_graphs import guarded, quiet
+from modelkit.convert.tensorflow_graphs import guarded, quiet, told
 from modelkit.errors import BadInput, MissingExtra
 from modelkit.runtime.session import Feeds
 from modelkit.safe import safe
@@ -36,14 +37,40 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
     model = _loaded(path, old, options)
     with TemporaryDirectory(prefix="modelkit-") as folder:
         try:
-            model.export(folder, **({} if old else {"verbose": False}))
+            model.export(
+                folder, **({} if old else {"verbose": False, **_signature(model, options)})
+            )
         except Exception as error:  # Keras raises any type
-            raise _unreadable(path, error, "exported as a SavedModel") from None
+            refused = _unreadable(path, error, "exported as a SavedModel")
+            refused.hint = _fixed(model) or refused.hint
+            raise refused from None
         trusting = Options(input_shape=options.input_shape, trust_source=True)
         found, names = served(Path(folder), trusting, "Keras")
     title = f"Keras {2 if old else 3} {safe(type(model).__name__, 40)}"
     places = [value.name.split(":")[0] for value in model.inputs]
     return _own(model, found, title, names, places)
+
+
+def _signature(model: Any, options: Options) -> dict[str, Any]:
+    """The lengths asked for, with which Keras is to export: some layers take no open sizes."""
+    asked = {one.spec.name: one.spec.shape for one in parse(options.input_shape)}
+    names = [value.name for value in model.inputs or ()]
+    if len(names) != 1 or list(asked) != names:
+        return {}
+    dims = [dim if isinstance(dim, int) else None for dim in asked[names[0]]]
+    spec = keras.InputSpec(shape=dims, dtype=model.inputs[0].dtype, name=names[0])
+    return {"input_signature": [spec]}
+
+
+def _fixed(model: Any) -> str:
+    """What to type where a layer takes no open sizes; "" where the model has none."""
+    inputs = list(model.inputs or ())
+    sizes = list(inputs[0].shape)[1:] if len(inputs) == 1 else []
+    if None not in sizes:
+        return ""
+    dims = ",".join("224" if size is None else str(size) for size in sizes)
+    given = f"--input-shape {safe(inputs[0].name)}:batch,{dims}"
+    return f"if a layer takes no open sizes, fix them: {given}"
 
 
 def _own(model: Any, found: Source, title: str, names: list[str], places: list[str]) -> Source:
@@ -141,10 +168,9 @@ def _classes(part: Any) -> set[str]:
 
 
 def _unreadable(path: Path, error: Exception, doing: str) -> BadInput:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()] or [repr(error)]
     return BadInput(
         f"{safe(str(path))} could not be {doing}",
-        cause=safe(lines[0], 300),
+        cause=told(error),
         hint="is it whole? layers of your own are not known here: export a SavedModel instead",
         code="unreadable",
     )

@@ -212,16 +212,20 @@ def guarded(call: Callable[[Feeds], dict[str, np.ndarray]]) -> Callable[..., dic
         try:
             return call(feeds)
         except (tf.errors.OpError, ValueError, TypeError, RuntimeError) as error:
-            # Keras names the layer, and says what happened in it two lines below, in bold.
-            lines = [line for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
             raise UsageError(
                 "the model did not run on the inputs tried",
-                cause=safe(" ".join(lines[:2]) or repr(error), 300),
+                cause=told(error),
                 hint="check --input-shape, or give real inputs with --sample FILE.npz",
                 code="input-shape",
             ) from None
 
     return run
+
+
+def told(error: Exception) -> str:
+    """What ``error`` says: Keras names the layer, and what happened two lines below, in bold."""
+    lines = [line for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    return safe(" ".join(lines[:2]) or repr(error), 300)
 
 
 def exported(graph: Graph, specs: Sequence[InputSpec]) -> Model:

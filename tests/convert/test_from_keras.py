@@ -131,6 +131,23 @@ def test_the_result_is_what_keras_gives(make: Any, tmp_path: Path) -> None:
         np.testing.assert_allclose(actual, expected, atol=2e-6 * max(np.abs(expected).max(), 1))
 
 
+def test_layers_that_take_no_open_sizes_are_exported_with_those_given(tmp_path: Path) -> None:
+    start = keras.Input((None, None, 3), name="image")
+    enlarged = layers.UpSampling2D(interpolation="bilinear")(layers.Conv2D(4, 3)(start))
+    model = keras.Model(start, enlarged)
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(BadInput) as raised:
+        convert_file(str(tmp_path / "m.keras"))
+    assert "UpSampling2D" in raised.value.cause
+    assert raised.value.hint.endswith("--input-shape image:batch,224,224,3")
+    given = ("image:batch,16,20,3",)
+    report = convert_file(str(tmp_path / "m.keras"), input_shape=given)
+    assert report.verification.passed
+    values = floats(2, 16, 20, 3)
+    (found,) = run(tmp_path / "m.onnx", {"image": values}).values()
+    np.testing.assert_allclose(found, library(model, [values])[0], atol=1e-5)
+
+
 def test_hdf5_of_both_versions(tmp_path: Path) -> None:
     model, values = picture()
     model.save(tmp_path / "new.h5")
