@@ -7,6 +7,7 @@ Equal: exactly the same numbers.
 """
 
 import numpy as np
+import onnx_ir as ir
 
 from modelkit.rewrite import Capture, Expr, either, op
 
@@ -43,6 +44,8 @@ def when(
     orders = ((made, _TO_FIRST), (start, _TO_LAST), (moved, _MOVED))
     if any(tuple(each.attrs.get("perm", order)) != order for each, order in orders):
         return ""
+    if x.dtype != ir.DataType.FLOAT:
+        return ""  # Tile takes types that Resize has no kernel for
     place = 2 if moved.value is None else 3
     if not _factor(axis1, times1, place) or not _factor(axis2, times2, 3):
         return ""

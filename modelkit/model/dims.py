@@ -211,6 +211,15 @@ def parse(word: str) -> Symbolic | int:
     return name(word) if found is None else found
 
 
+def multiple(word: str) -> tuple[str, int] | None:
+    """The name and factor of a dim that :func:`text` wrote, as "8*h"; None for any other dim."""
+    dim = parse(word)
+    if isinstance(dim, int) or len(dim.terms) != 1:
+        return None
+    (monomial, factor), *_ = dim.terms
+    return (monomial[0], factor) if len(monomial) == 1 and factor > 0 else None
+
+
 def at(word: str, lengths: Mapping[str, int]) -> int | None:
     """What the dim that :func:`text` wrote is, where its names have ``lengths``; None: not told."""
     found = fold(word, lengths.get, _integer, _OPERATIONS)

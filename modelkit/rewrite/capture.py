@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import const_of
-from modelkit.model.dims import at, fold
+from modelkit.model.dims import at, fold, multiple
 from modelkit.rewrite.expression import Expr, Operand, op
 
 Dim = int | str | None
@@ -49,7 +49,8 @@ class Capture(Expr):
         None where that does not follow from them.
         """
         dim = self.shape[axis] if self.shape is not None else None
-        return at(dim, dict.fromkeys(self._sources(), usual)) if isinstance(dim, str) else dim
+        lengths = {name: usual // factor for name, (_, _, factor) in self._sources().items()}
+        return at(dim, lengths) if isinstance(dim, str) else dim
 
     def measured(self, axis: int) -> Operand | None:
         """The length of ``axis``, int64 [1], computed from the shapes of the model's inputs."""
@@ -58,21 +59,23 @@ class Capture(Expr):
         def named(word: str) -> Operand | None:
             if word not in sources:
                 return None
-            value, place = sources[word]
-            return op.Gather(op.Shape(value), _number(place))
+            value, place, factor = sources[word]
+            length = op.Gather(op.Shape(value), _number(place))
+            return length if factor == 1 else op.Div(length, _number(factor))
 
         return fold(str(dim), named, _number, _LENGTHS)
 
-    def _sources(self) -> dict[str, tuple["Capture", int]]:
-        """The open axes of the model's inputs by name."""
+    def _sources(self) -> dict[str, tuple["Capture", int, int]]:
+        """Names in the shapes of the model's inputs: an axis that is so many times as long."""
         graph = None if self.value is None else self.value.graph
-        inputs = [Capture(value) for value in (() if graph is None else graph.inputs)]
-        return {
-            dim: (each, axis)
-            for each in inputs
-            for axis, dim in enumerate(each.shape or ())
-            if isinstance(dim, str)
-        }
+        found: dict[str, tuple[Capture, int, int]] = {}
+        for value in () if graph is None else graph.inputs:
+            each = Capture(value)
+            for axis, dim in enumerate(each.shape or ()):
+                name = multiple(dim) if isinstance(dim, str) else None
+                if name is not None:
+                    found.setdefault(name[0], (each, axis, name[1]))
+        return found
 
     def aligned(self, rank: int) -> tuple[Dim, ...] | None:
         """The shape as broadcasting to ``rank`` axes sees it, with axes of one in front.

@@ -59,6 +59,7 @@ def test_each_side_has_its_factor() -> None:
         (text("moved").replace("i = Unsqueeze(a, three)", "i = Unsqueeze(a, two)"), ""),
         (text("moved").replace("r = {1, 1, 1, 2, 1}", "r = {1, 2, 1, 1, 1}"), ""),
         (text("plain").replace("perm=[0, 2, 3, 1]", "perm=[0, 3, 2, 1]"), ""),
+        (text("moved").replace("float[n", "double[n"), ""),
         (text("moved", more="v = Relu(a)"), "its rows are read elsewhere too"),
         # Twice the columns, half the rows: another image of as many numbers.
         (

@@ -99,3 +99,11 @@ def test_windows_of_known_and_unknown_room() -> None:
     assert made is not None
     assert text(made) == "Windows(seq - 1, 2)"
     assert parse(text(made)) == made
+
+
+def test_a_multiple_of_a_name_is_told() -> None:
+    assert dims.multiple("height") == ("height", 1)
+    assert dims.multiple("8*_h") == ("_h", 8)
+    assert dims.multiple("a b") == ("a b", 1)
+    for word in ("8*h + 1", "h*w", "-2*h", "12"):
+        assert dims.multiple(word) is None

@@ -56,3 +56,18 @@ def test_lengths_follow_from_those_of_the_inputs(tmp_path: Path) -> None:
     assert [steps.op, steps.operands[0].op, steps.operands[0].operands[0].op] == [  # type: ignore[union-attr]
         "Add", "Div", "Sub",
     ]  # fmt: skip
+
+
+def test_sides_of_an_input_may_be_multiples_of_a_name(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    g (float[n, 3, h, w] x) => (float[n, 4, p, q] y)
+    <float[4, 3, 3, 3] w> { a = Conv<strides=[2, 2]>(x, w) y = Relu(a) }"""
+    graph = load(model_file(tmp_path / "m.onnx", text)).graph
+    graph.inputs[0].shape = ir.Shape(["n", 3, "8*_h", "w"])
+    made = Capture(graph[0].outputs[0])
+    made.value.shape = ir.Shape(["n", 4, "Windows(8*_h - 3, 2)", "q"])  # type: ignore[union-attr]
+    assert made.length(2, 224) == 111
+    assert made.length(3, 224) is None
+    height = made.measured(2).operands[0].operands[0].operands[0]  # type: ignore[union-attr]
+    assert height.op == "Mul"
+    assert any(getattr(side, "op", "") == "Div" for side in height.operands)
