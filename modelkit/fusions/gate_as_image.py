@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.linear_as_conv import BLOCK
+from modelkit.fusions.repeat_as_resize import repeated
 from modelkit.rewrite import Capture, Expr, either, op
 from modelkit.rewrite.capture import Dim
 from modelkit.rewrite.winograd import NAMES
@@ -34,14 +35,7 @@ _LARGEST = 1 << 22
 
 def at_size(gate: Expr, sides: tuple[Dim, ...]) -> Expr:
     """``gate`` [N, C, 1, 1] repeated for each pixel of a map [N, C, ``sides``]."""
-    return op.Resize(
-        gate,
-        None,
-        np.array([1, 1, *sides], np.float32),
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
+    return repeated(gate, sides)
 
 
 def unfit(x: Capture) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.rewrite import Capture, Expr, either, op
+from modelkit.rewrite.capture import Dim
 
 LEVEL = "basic"
 OPSET = 13
@@ -81,10 +82,15 @@ def after(
 ) -> Expr:
     place = 2 if moved.value is None else 3
     rows, columns = _factor(axis1, times1, place), _factor(axis2, times2, 3)
+    return repeated(x, (rows, columns))
+
+
+def repeated(x: Expr, factors: tuple[Dim, ...]) -> Expr:
+    """``x`` [N, C, H, W] with its rows and columns as often as ``factors`` say."""
     return op.Resize(
         x,
         None,
-        np.array([1, 1, rows, columns], np.float32),
+        np.array([1, 1, *factors], np.float32),
         mode="nearest",
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
