@@ -13,45 +13,37 @@ LEVEL = "all"
 OPSET = 13
 ORDER = 30  # when nothing else looks for a convolution
 
-_USUAL = 224
-"""Pixels along an open side of a model's inputs: what images have that networks are measured by."""
-_LOWEST = 13  # rows of such images; with fewer too many are computed for nothing
-_FEWEST = 48  # channels
-_SMALLEST = 1200  # channels times rows; below, copies and sums cost what the products save
-_NEAR = 64  # rows of maps that stay in the caches on larger images too
+_SMALL_SIDE, _USUAL_SIDE = 112, 224
+"""Pixels along an open side of a model's inputs: as few as shall not be slower, and as usual."""
+_LOWEST = 13  # rows of a small image; with fewer too many are computed for nothing
+_FEWEST = 64  # channels; with fewer the copies cost what the products save
+_SMALLEST = 1920  # channels times rows; below, threads wait for each other, or all for the weights
+_NEAR = 64  # rows of a usual image's maps that stay in the caches on larger images too
 _MANY = 128  # channels whose products save more than maps cost that do not
-_ENOUGH = 64  # channels; with fewer two threads wait for each other longer than they work
-_SMALL = 1920  # channels times rows; below, likewise
 
 
 def when(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
-    return "" if not is_open(x) or is_small(x, w) else refusal(x, w, b, conv)
-
-
-def is_small(x: Capture, w: Capture) -> bool:
-    """Whether so little is computed that it pays on one thread only."""
-    rows, channels = _rows(x), channels_of(w)
-    return rows is not None and (channels < _ENOUGH or channels * rows < _SMALL)
-
-
-def refusal(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
-    """Why a convolution of images of open sizes stays as it is; None: it need not."""
+    if not is_open(x):
+        return ""
     reason = unfit(x, w, b, conv)
     if reason is not None:
         return reason
-    rows, channels = _rows(x), channels_of(w)
-    if rows is None:
+    rows, usual, channels = _rows(x, _SMALL_SIDE), _rows(x, _USUAL_SIDE), channels_of(w)
+    if rows is None or usual is None:
         return "the height of its images does not follow from the inputs"
-    said = f"{channels:.0f} channels by {rows} rows, of images that are {_USUAL} pixels high, are"
     if rows < _LOWEST or channels < _FEWEST or channels * rows < _SMALLEST:
-        return f"{said} too few: copies cost what is saved"
-    if rows > _NEAR and channels < _MANY:
-        return f"{said} too many for the caches and too few to pay for that"
+        return f"{_said(channels, rows, _SMALL_SIDE)} too few: copies cost what is saved"
+    if usual > _NEAR and channels < _MANY:
+        return f"{_said(channels, usual, _USUAL_SIDE)} too many for the caches"
     return None
 
 
-def _rows(x: Capture) -> int | None:
-    return None if x.shape is None else x.length(2, _USUAL)
+def _said(channels: float, rows: int, side: int) -> str:
+    return f"{channels:.0f} channels by {rows} rows, of images that are {side} pixels high, are"
+
+
+def _rows(x: Capture, side: int) -> int | None:
+    return None if x.shape is None else x.length(2, side)
 
 
 def after(x: Capture, w: Capture, b: Capture, relu: Capture) -> Expr:

@@ -6,8 +6,7 @@ _POINTS = tuple({"b": b} for b in (1, 4))
 _SMALLEST = ((48, 20), (64, 16), (96, 12))
 """Channels and sides at which the sums cost nearly what the products save."""
 _USUAL = ((64, 56), (128, 28), (256, 14), (256, 28), (512, 14))
-_SMALL_OPEN = ((48, 4, 57), (48, 8, 29), (64, 8, 28), (96, 16, 14))
-_OPEN = ((64, 4, 57), (128, 2, 112), (128, 8, 29), (256, 16, 14), (512, 16, 17))
+_OPEN = ((96, 4, 57), (128, 2, 112), (128, 4, 56), (256, 8, 29), (512, 8, 28))
 """Channels, pixels of an image in one of a map's, and sides of the map, which no model is told."""
 _FIRST = ((96, 3, 2, 32), (224, 3, 2, 32), (224, 7, 2, 64), (224, 4, 4, 96), (224, 3, 1, 64))
 """Sides of an image, and of kernels, strides and filters of the convolution that reads it."""
@@ -190,13 +189,12 @@ IMAGES: tuple[Subject, ...] = (
     ),
     *(
         Subject(
-            fusion,
+            "open_winograd",
             _bottlenecks(channels, "s", pixels=each),
-            tuple(point | {"h": each * side} for point in _POINTS),
+            tuple({"b": b, "h": each * rows} for b, rows in ((1, side // 2), (1, side), (4, side))),
             name=f"{channels} of each {each}",
         )
-        for fusion, sizes in (("small_open_winograd", _SMALL_OPEN), ("open_winograd", _OPEN))
-        for channels, each, side in sizes
+        for channels, each, side in _OPEN
     ),
     *(
         Subject(
