@@ -35,11 +35,10 @@ def open_model(path: Path | None, name: str, options: Options) -> Source:
     quiet()
     old = name == "keras-h5" and _version(path).startswith("2")
     model = _loaded(path, old, options)
+    words = {} if old else {"verbose": False, **_signature(model, options)}
     with TemporaryDirectory(prefix="modelkit-") as folder:
         try:
-            model.export(
-                folder, **({} if old else {"verbose": False, **_signature(model, options)})
-            )
+            model.export(folder, **words)
         except Exception as error:  # Keras raises any type
             refused = _unreadable(path, error, "exported as a SavedModel")
             refused.hint = _fixed(model) or refused.hint

@@ -14,7 +14,6 @@ import onnx_ir as ir
 from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.fusions.repeat_as_resize import repeated
 from modelkit.rewrite import Capture, Expr, either, op
-from modelkit.rewrite.capture import Dim
 from modelkit.rewrite.winograd import NAMES
 
 LEVEL = "all"
@@ -31,11 +30,6 @@ _IMAGES = 4
 """So many are in a batch of open length, for all we know."""
 _LARGEST = 1 << 22
 """Bytes of a map; larger, the repeated gate drives it out of the caches (0.75-0.95x)."""
-
-
-def at_size(gate: Expr, sides: tuple[Dim, ...]) -> Expr:
-    """``gate`` [N, C, 1, 1] repeated for each pixel of a map [N, C, ``sides``]."""
-    return repeated(gate, sides)
 
 
 def unfit(x: Capture) -> str | None:
@@ -107,4 +101,4 @@ def after(x: Capture, gate: Capture, made: Capture) -> Expr:
         assert isinstance(channels, int)
         ones = np.ones((channels, 1, 1, 1), np.float32)
         inside = op.Conv(gate, ones, group=channels, kernel_shape=[1, 1])
-    return Expr(made.node.op_type, (x, at_size(inside, x.shape[2:])))
+    return Expr(made.node.op_type, (x, repeated(inside, x.shape[2:])))

@@ -14,8 +14,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.fusions.gate_as_image import at_size
 from modelkit.fusions.linear_as_conv import BLOCK
+from modelkit.fusions.repeat_as_resize import repeated
 from modelkit.rewrite import Capture, Expr, convolution, either, op
 
 LEVEL = "all"
@@ -105,7 +105,7 @@ def after(
         small = again(squeezed, Conv.of(squeeze).part(means, slice(None)))
         for place, part in enumerate(parts):
             factor = Expr(gate.node.op_type, (Conv.of(excite).part(small, part),), gate.attrs)
-            maps[place] *= at_size(factor, sides)
+            maps[place] *= repeated(factor, sides)
     total = last.reading(maps[0], parts[0], last.bias)
     for one, part in zip(maps[1:], parts[1:], strict=True):
         total = last.reading(one, part) + total

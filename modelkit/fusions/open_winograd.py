@@ -28,7 +28,7 @@ def when(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
     reason = unfit(x, w, b, conv)
     if reason is not None:
         return reason
-    rows, usual, channels = _rows(x, _SMALL_SIDE), _rows(x, _USUAL_SIDE), channels_of(w)
+    rows, usual, channels = x.length(2, _SMALL_SIDE), x.length(2, _USUAL_SIDE), channels_of(w)
     if rows is None or usual is None:
         return "the height of its images does not follow from the inputs"
     if rows < _LOWEST or channels < _FEWEST or channels * rows < _SMALLEST:
@@ -40,10 +40,6 @@ def when(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
 
 def _said(channels: float, rows: int, side: int) -> str:
     return f"{channels:.0f} channels by {rows} rows, of images that are {side} pixels high, are"
-
-
-def _rows(x: Capture, side: int) -> int | None:
-    return None if x.shape is None else x.length(2, side)
 
 
 def after(x: Capture, w: Capture, b: Capture, relu: Capture) -> Expr:

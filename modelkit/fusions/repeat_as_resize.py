@@ -47,14 +47,21 @@ def when(
         return ""
     if x.dtype != ir.DataType.FLOAT:
         return ""  # Tile takes types that Resize has no kernel for
-    place = 2 if moved.value is None else 3
-    if not _factor(axis1, times1, place) or not _factor(axis2, times2, 3):
+    if 0 in _factors(axis1, times1, axis2, times2, moved):
         return ""
     if rows.value is None or any(
         user.op_type not in ("Shape", "Unsqueeze") for user, _ in rows.value.uses()
     ):
         return "its rows are read elsewhere too"
     return None if _joins(x, rows, wide) else "it is not known which axes are joined"
+
+
+def _factors(
+    axis1: Capture, times1: Capture, axis2: Capture, times2: Capture, moved: Capture
+) -> tuple[int, int]:
+    """How often rows and columns are repeated."""
+    rows = _factor(axis1, times1, 2 if moved.value is None else 3)
+    return rows, _factor(axis2, times2, 3)
 
 
 def _factor(axis: Capture, times: Capture, place: int) -> int:
@@ -80,9 +87,7 @@ def _joins(x: Capture, rows: Capture, wide: Capture) -> bool:
 def after(
     x: Capture, axis1: Capture, times1: Capture, axis2: Capture, times2: Capture, moved: Capture
 ) -> Expr:
-    place = 2 if moved.value is None else 3
-    rows, columns = _factor(axis1, times1, place), _factor(axis2, times2, 3)
-    return repeated(x, (rows, columns))
+    return repeated(x, _factors(axis1, times1, axis2, times2, moved))
 
 
 def repeated(x: Expr, factors: tuple[Dim, ...]) -> Expr:

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from modelkit.convert import convert_file
-from modelkit.errors import BadInput
+from modelkit.errors import BadInput, UsageError
 from tests.convert import tables
 from tests.convert.opsets import check_opsets
 from tests.models import run
@@ -140,6 +140,8 @@ def test_layers_that_take_no_open_sizes_are_exported_with_those_given(tmp_path: 
         convert_file(str(tmp_path / "m.keras"))
     assert "UpSampling2D" in raised.value.cause
     assert raised.value.hint.endswith("--input-shape image:batch,224,224,3")
+    with pytest.raises(UsageError, match="is not NAME:DIM"):
+        convert_file(str(tmp_path / "m.keras"), input_shape=("1,16,20,3",))
     given = ("image:batch,16,20,3",)
     report = convert_file(str(tmp_path / "m.keras"), input_shape=given)
     assert report.verification.passed
