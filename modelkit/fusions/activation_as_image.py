@@ -7,14 +7,11 @@ Equal: exactly the same numbers, elementwise operators do not see the layout.
 
 from collections.abc import Callable
 
-import numpy as np
-
 from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "all"
 ORDER = 21  # behind linear_as_conv, which makes what it looks for
 
-_BATCH = np.array([0], np.int64)
 _MICROSOFT = "com.microsoft"
 ONE = (
     ("Gelu", ""),
@@ -22,6 +19,10 @@ ONE = (
     ("QuickGelu", _MICROSOFT),
     ("Relu", ""),
     ("LeakyRelu", ""),
+    ("Tanh", ""),
+    ("Sigmoid", ""),
+    ("HardSwish", ""),
+    ("HardSigmoid", ""),
 )
 TWO = ("Add", "Mul")
 
@@ -57,20 +58,29 @@ def computed(made: Capture, x: Expr, y: Capture | None = None) -> Expr:
 
 def _rows(image: Expr, name: str) -> Expr:
     moved = op.Transpose(image, perm=[0, 2, 3, 1])
-    return either(op.Squeeze(moved, _BATCH).named(name), moved)
+    return either(op.Squeeze(moved, Expr(name=f"{name}_axes")).named(name), moved)
 
 
 before = elementwise(_rows)
 
 
-def when(x: Capture, y: Capture, x_moved: Capture, y_moved: Capture) -> str | None:
+def when(
+    x: Capture, y: Capture, x_moved: Capture, y_moved: Capture,
+    x_moved_axes: Capture, y_moved_axes: Capture,
+) -> str | None:  # fmt: skip
+    if x_moved.value is not None and x_moved_axes.const is None:
+        return ""
     if y.value is None:
         return None
-    if (x_moved.value is None) != (y_moved.value is None) or x.shape is None or x.shape != y.shape:
+    if _axes(x_moved_axes) != _axes(y_moved_axes) or x.shape is None or x.shape != y.shape:
         return "its operands are not known to have the same layout and shape"
     return None
 
 
-def after(x: Capture, y: Capture, x_moved: Capture, made: Capture) -> Expr:
+def _axes(axes: Capture) -> list[int]:
+    return [] if axes.const is None else axes.const.reshape(-1).tolist()
+
+
+def after(x: Capture, y: Capture, x_moved: Capture, x_moved_axes: Capture, made: Capture) -> Expr:
     moved = op.Transpose(computed(made, x, y), perm=[0, 2, 3, 1])
-    return moved if x_moved.value is None else op.Squeeze(moved, _BATCH)
+    return moved if x_moved.value is None else op.Squeeze(moved, x_moved_axes)

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.activation_as_image import ONE, computed
-from modelkit.fusions.linear_as_conv import BLOCK, FEW, convolved
+from modelkit.fusions.linear_as_conv import BLOCK, EMPTY, FEW, convolved, may_be_empty
 from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "all"
@@ -65,13 +65,13 @@ def when(x: Capture, w1: Capture, b1: Capture, w2: Capture, b2: Capture) -> str 
         return "it has too few weights"
     if prod(dim for dim in x.shape[:-1] if isinstance(dim, int)) < _ROWS:
         return f"it is not known to have {_ROWS} rows"
-    return None
+    return EMPTY if may_be_empty(x) else None
 
 
 def after(x: Capture, w1: Capture, b1: Capture, w2: Capture, b2: Capture, made: Capture) -> Expr:
-    assert x.shape is not None
+    assert x.shape is not None and w1.const is not None and w2.const is not None
     is_image = len(x.shape) == 4
     image = op.Transpose(x if is_image else op.Unsqueeze(x, _ROW), perm=[0, 3, 1, 2])
-    inner = computed(made, convolved(image, w1, b1))
-    rows = op.Transpose(convolved(inner, w2, b2), perm=[0, 2, 3, 1])
+    inner = computed(made, convolved(image, w1.const, b1))
+    rows = op.Transpose(convolved(inner, w2.const, b2), perm=[0, 2, 3, 1])
     return rows if is_image else op.Squeeze(rows, _ROW)

@@ -51,7 +51,7 @@ def when(
 
 
 def _is_first(axis: Capture) -> bool:
-    return axis.const is not None and axis.const.reshape(-1).tolist() == [0]
+    return axis.const is not None and axis.const.reshape(-1).tolist() in ([0], [0, 1])
 
 
 def after(

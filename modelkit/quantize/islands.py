@@ -29,12 +29,13 @@ before = (with_bias, without_bias)
 
 def when(x: Capture, axis: Capture, rows: Capture, w: Capture, conv: Capture) -> str | None:
     if rows.value is not None:
-        if axis.const is None or axis.const.reshape(-1).tolist() not in ([0], [1]):
-            return "the axis added is not before the rows"
-        if x.shape is None or len(x.shape) != 3:
-            return "its input is not known to have three axes"
+        added = [] if axis.const is None else axis.const.reshape(-1).tolist()
+        if added not in ([0], [1], [0, 1]):
+            return "the axes added are not before the rows"
+        if x.shape is None or len(x.shape) != 4 - len(added):
+            return "its input is not known to have three axes, or two"
     elif x.node is not None and x.node.op_type == "Unsqueeze":
-        return "its input has three axes"
+        return "its input has fewer axes"
     if not w.is_constant or w.shape is None or tuple(w.shape[2:]) != (1, 1):
         return "it is no 1x1 convolution with constant weights"
     plain = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}

@@ -6,6 +6,7 @@ HEAD = '<ir_version: 11, opset_import: ["": 23, "com.microsoft": 1]> g'
 TOKENS = tuple({"b": b, "s": s} for b, s in ((1, 1), (1, 16), (1, 128), (8, 128)))
 CACHES = tuple({"b": b, "s": s, "p": p} for b, s, p in ((1, 1, 127), (4, 1, 511), (1, 128, 0)))
 IMAGES = tuple({"b": b} for b in (1, 8))
+MATRICES = tuple({"b": b} for b in (1, 4, 16, 64))
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ def _heads(attention: str, inputs: str = "", out: str = "") -> str:
     k3 = MatMul(x, wk) k1 = Reshape(k3, split) k = Transpose<perm=[0,2,1,3]>(k1)
     v3 = MatMul(x, wv) v1 = Reshape(v3, split) v = Transpose<perm=[0,2,1,3]>(v1)
     {attention} t = Transpose<perm=[0,2,1,3]>(a) y = Reshape(t, join) }}"""
+
+
+def _matrix(into: int, inner: int, out: int) -> str:
+    return f"""{HEAD} (float[b, {into}] x) => (float[b, {out}] y)
+    <float[{inner}, {into}] w, float[{inner}] v, float[{out}, {inner}] u, float[{out}] z> {{
+    h = Gemm<transB=1>(x, w, v) r = Relu(h) y = Gemm<transB=1>(r, u, z) }}"""
 
 
 _SCORES = """kt = Transpose<perm=[0,1,3,2]>(k) f = Constant<value_float=0.4204482>()
@@ -195,6 +202,16 @@ STANDARD: tuple[Subject, ...] = (
             ("encoder 768", _encoder(768)),
             ("mlp 384", _mlp(384)),
         )
+    ),
+    *(
+        Subject(
+            "gemm_as_conv",
+            _matrix(*widths),
+            MATRICES,
+            also=("activation_as_image",),
+            name="x".join(map(str, widths)),
+        )
+        for widths in ((1024, 4096, 1024), (6272, 512, 16))
     ),
     *(
         Subject("global_average_pool", _pooled(width), IMAGES, name=str(width))

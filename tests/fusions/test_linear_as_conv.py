@@ -36,3 +36,10 @@ def test_few_weights_are_left_to_matmul() -> None:
     result = rewritten(text("256, 48", "48"), ["linear_as_conv"], FEEDS)
     reason = "its weights are so few that they stay in the cache"
     assert result.reason("linear_as_conv") == reason
+
+
+def test_narrow_layers_are_left_to_matmul() -> None:
+    result = rewritten(
+        text("256, 512").replace("256", "64").replace("512", "4096"), ["linear_as_conv"], []
+    )
+    assert result.reason("linear_as_conv") == "it is narrow"

@@ -36,10 +36,23 @@ def test_what_others_read_too_is_squeezed_once_more() -> None:
     assert result.operators.count("Squeeze") == 2
 
 
+def test_rows_of_a_matrix() -> None:
+    body = "s0 = Sum(t, r) y = LayerNormalization(s0, w, v)"
+    source = (
+        text(body, "s, 16").replace("1, b, s, 16", "1, 1, s, 16").replace("float[b, s", "float[s")
+    )
+    feeds = [{"x": floats(1, 1, s, 16), "r": floats(s, 16, seed=1)} for s in (0, 1, 3)]
+    result = rewritten(
+        source.replace("{0}", "{0, 1}").replace("int64[1]", "int64[2]"), [NAME], feeds
+    )
+    assert result.operators == ["Unsqueeze", "Sum", "LayerNormalization", "Squeeze"]
+
+
 @pytest.mark.parametrize(
     "source",
     [
         text("y = Sum(t, r)", "s, 16"),
+        text("y = Sum(t, r)", "s, 16").replace("int64[1] a = {0}", "int64[2] a = {0, 2}"),
         text("y = LayerNormalization<axis=2>(t, w, v)"),
         text("y = Sum(t, r)").replace("{0}", "{-4}"),
     ],
