@@ -20,6 +20,7 @@ NARROW = 128  # channels; fewer leave a kernel's four blocks half empty (0.5-0.9
 BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
 
 EMPTY = "it may have no rows, and ONNX Runtime takes no image without pixels"
+AS_IMAGES = ("linear_as_conv", "gemm_as_conv", "mlp_as_conv")
 _COUNTING = ("NonMaxSuppression", "NonZero", "Compress", "Unique", "Loop", "If")
 
 

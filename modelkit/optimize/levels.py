@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelkit.fusions import load_fusions
+from modelkit.fusions.linear_as_conv import AS_IMAGES
 from modelkit.model import Model, clone
 from modelkit.optimize.choice import Choice
 from modelkit.passes import FIRST, LAST, Pass, Watch, name_of, run_level
@@ -79,7 +80,18 @@ def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optim
     last = _once(LAST, fused.model, choice, target, watch)
     # What a file had before is no change of it.
     changes = _summed((*first, *fused.changes, *(() if is_told else last)))
-    return Optimized(fused.model, changes, fused.near_misses, (*notes, *fused.notes))
+    notes = (*notes, *fused.notes, *_no_longer(fused.model, changes))
+    return Optimized(fused.model, changes, fused.near_misses, notes)
+
+
+def _no_longer(model: Model, changes: Sequence[Change]) -> tuple[str, ...]:
+    """What the source may take and the result does not."""
+    made = [change.name for change in changes if change.count and change.name in AS_IMAGES]
+    dims = (dim for value in model.graph.inputs for dim in value.shape or ())
+    if not made or all(isinstance(dim, int) for dim in dims):
+        return ()
+    told = "a batch or sequence of length 0 is refused now: ONNX Runtime convolves no empty image"
+    return (f"{told} (--skip {','.join(made)} keeps MatMul)",)
 
 
 def _once(

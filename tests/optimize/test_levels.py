@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 from modelkit.errors import Unsupported
-from modelkit.model import Model
+from modelkit.model import Model, load
 from modelkit.optimize.choice import Choice
 from modelkit.optimize.levels import optimize, rewritten
+from tests.models import model_file
 from tests.passes.harness import check, model_of, normal, ops
 from tests.rewrite.test_winograd import written, written_open
 
@@ -74,3 +77,12 @@ def test_a_lower_level_takes_functions_of_a_higher_one_back() -> None:
     assert not made.functions
     made = optimize(written_open(), level="basic").model
     assert ops(made) == {"Conv": 3, "Relu": 1, "Abs": 1}
+
+
+@pytest.mark.parametrize(("rows", "skip", "told"), [("n", "", 1), ("2", "", 0), ("n", "gemm", 0)])
+def test_that_no_rows_are_refused_is_said(rows: str, skip: str, told: int, tmp_path: Path) -> None:
+    layer = f"""<ir_version: 10, opset_import: ["": 21]> g (float[{rows}, 1024] x) => (float[m, k] y)
+    <float[1024, 1024] w> {{ y = MatMul(x, w) }}"""
+    model = load(model_file(tmp_path / "layer.onnx", layer))
+    notes = rewritten(model, Choice(skip=(f"{skip}_as_conv",) if skip else ())).notes
+    assert [note.endswith("(--skip gemm_as_conv keeps MatMul)") for note in notes] == [True] * told
