@@ -4,6 +4,7 @@ Why: seven kernels become one, 1.6-2.0x on CPU, and the angles are worked out fo
 Equal: up to float rounding, when both halves of the cosines and of the sines are the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from modelkit.rewrite import Capture, Expr, op
 
 OPSET = 23
 
-_LARGEST = 1 << 24
+LARGEST = 1 << 24
 _END = 1 << 62
 
 
-def _turned(x: Expr, cos: Expr, sin: Expr, low: Expr, high: Expr) -> Expr:
+def _rotated(x: Expr, cos: Expr, sin: Expr, low: Expr, high: Expr) -> Expr:
     return x * cos + op.Concat(-high, low, axis=-1).named("joined") * sin
 
 
@@ -29,22 +30,22 @@ def _slice(x: Expr, name: str, *parts: str) -> Expr:
 
 def sliced(x: Expr, cos: Expr, sin: Expr) -> Expr:
     low, high = (_slice(x, name, "axes", "steps") for name in ("low", "high"))
-    return _turned(x, cos, sin, low, high)
+    return _rotated(x, cos, sin, low, high)
 
 
 def sliced_by_one(x: Expr, cos: Expr, sin: Expr) -> Expr:
     low, high = (_slice(x, name, "axes") for name in ("low", "high"))
-    return _turned(x, cos, sin, low, high)
+    return _rotated(x, cos, sin, low, high)
 
 
 def split_in_two(x: Expr, cos: Expr, sin: Expr) -> Expr:
     low, high = op.several(2, op.Split(x, Expr(name="sizes")))
-    return _turned(x, cos, sin, low.named("half"), high)
+    return _rotated(x, cos, sin, low.named("half"), high)
 
 
 def split_evenly(x: Expr, cos: Expr, sin: Expr) -> Expr:
     low, high = op.several(2, op.Split(x))
-    return _turned(x, cos, sin, low.named("half"), high)
+    return _rotated(x, cos, sin, low.named("half"), high)
 
 
 before = (sliced, sliced_by_one, split_in_two, split_evenly)
@@ -74,8 +75,8 @@ def when(
         if half.shape is None or half.shape[3] != middle:
             return "it is not split in halves"
     else:
-        low = [_number(part) for part in (low_starts, low_ends, low_axes, low_steps)]
-        high = [_number(part) for part in (high_starts, high_ends, high_axes, high_steps)]
+        low = [number(part) for part in (low_starts, low_ends, low_axes, low_steps)]
+        high = [number(part) for part in (high_starts, high_ends, high_axes, high_steps)]
         if low not in [[0, middle, axis, 1] for axis in (3, -1)]:
             return "its first part is not the first half"
         if high[0] != middle or (high[1] or 0) < width or high[2] not in (3, -1) or high[3] != 1:
@@ -88,7 +89,8 @@ def when(
     return None
 
 
-def _number(part: Capture) -> int | None:
+def number(part: Capture) -> int | None:
+    """The one number that ``part`` is, 1 where it was left out; None if it is not known."""
     if part.value is None:
         return 1
     return None if part.const is None or part.const.size != 1 else int(part.const.reshape(()))
@@ -111,47 +113,61 @@ def _half(angles: Capture) -> tuple[Expr, int, Any] | None:
 
 def _first_half(value: ir.Value) -> Expr | None:
     """An expression for the first half of the last axis, when the second is the same."""
+    return through(value, _written_twice)
+
+
+def _written_twice(value: ir.Value) -> Expr | None:
     if value.const_value is not None:
-        array = const_of(value) if value.const_value.size <= _LARGEST else None
+        array = const_of(value) if value.const_value.size <= LARGEST else None
         if array is None or array.ndim == 0 or array.shape[-1] % 2:
             return None
         first, second = np.split(array, 2, axis=-1)
-        return _constant(first) if np.array_equal(first, second) else None
+        return constant(first) if np.array_equal(first, second) else None
     node = value.producer()
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or node.op_type != "Concat" or len(node.inputs) != 2:
         return None
-    if node.op_type == "Concat" and len(node.inputs) == 2 and node.inputs[0] is node.inputs[1]:
-        axis = node.attributes.get_int("axis")
-        is_last = axis == -1 or (value.shape is not None and axis == len(value.shape) - 1)
-        return Capture(node.inputs[0]) if is_last else None
+    axis = node.attributes.get_int("axis")
+    is_last = axis == -1 or (value.shape is not None and axis == len(value.shape) - 1)
+    return Capture(node.inputs[0]) if is_last and node.inputs[0] is node.inputs[1] else None
+
+
+def through(value: ir.Value, half: Callable[[ir.Value], Expr | None]) -> Expr | None:
+    """What ``value`` computes of numbers written twice, of the ``half`` of them.
+
+    Sines, scales and rows of tables do not see the last axis.
+    """
+    found, node = half(value), value.producer()
+    if found is not None or node is None or node.domain not in ("", "ai.onnx"):
+        return found
     if node.op_type in ("Cos", "Sin", "Cast"):
-        inner = None if node.inputs[0] is None else _first_half(node.inputs[0])
+        inner = None if node.inputs[0] is None else through(node.inputs[0], half)
         return None if inner is None else Expr(node.op_type, (inner,), _attributes(node))
     if node.op_type == "Mul":
-        return _scaled(node)
+        return _scaled(node, half)
     if node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
-        return _gathered(node)
+        return _gathered(node, half)
     return None
 
 
-def _scaled(node: ir.Node) -> Expr | None:
+def _scaled(node: ir.Node, half: Callable[[ir.Value], Expr | None]) -> Expr | None:
     for value, factor in (tuple(node.inputs), tuple(node.inputs)[::-1]):
         array = None if factor is None or value is None else const_of(factor)
         if array is not None and array.size == 1 and value is not None:
-            inner = _first_half(value)
+            inner = through(value, half)
             return None if inner is None else inner * Capture(factor)
     return None
 
 
-def _gathered(node: ir.Node) -> Expr | None:
+def _gathered(node: ir.Node, half: Callable[[ir.Value], Expr | None]) -> Expr | None:
     table, index = node.inputs
     if table is None or table.shape is None or len(table.shape) != 2:
         return None
-    inner = _first_half(table)
+    inner = through(table, half)
     return None if inner is None else op.Gather(inner, Capture(index), axis=0)
 
 
-def _constant(array: np.ndarray) -> Expr:
+def constant(array: np.ndarray) -> Expr:
+    """A new constant."""
     return op.Identity(np.ascontiguousarray(array))
 
 
@@ -161,12 +177,20 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
 
 def after(x: Capture, cos: Capture, sin: Capture) -> Expr:
     (c, axis, batch), (s, _, _) = _half(cos), _half(sin)  # type: ignore[misc]
+    return turned(x, c, s, axis, batch)
+
+
+def turned(x: Capture, c: Expr, s: Expr, axis: int, batch: Any, **attributes: int) -> Expr:
+    """RotaryEmbedding of ``x`` [B, N, S, W], or [B, S, N, W] if the heads' ``axis`` is 2.
+
+    ``c`` and ``s`` [batch, S, W / 2].
+    """
     assert x.shape is not None
     if batch != x.shape[0]:  # ONNX Runtime's kernel wants one row of angles for each sample
         rows = op.Concat(op.Shape(x, start=0, end=1), np.array([1, 1], np.int64), axis=0)
         c, s = op.Expand(c, rows), op.Expand(s, rows)
     if axis == 1:
-        return op.RotaryEmbedding(x, c, s)
+        return op.RotaryEmbedding(x, c, s, **attributes)
     heads, width = split(x)
-    turned = op.RotaryEmbedding(flat(x), c, s, num_heads=heads)
-    return op.Reshape(turned, np.array([0, 0, heads, width], np.int64))
+    made = op.RotaryEmbedding(flat(x), c, s, num_heads=heads, **attributes)
+    return op.Reshape(made, np.array([0, 0, heads, width], np.int64))

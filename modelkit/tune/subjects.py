@@ -91,6 +91,18 @@ _ROTARY = """zero = Constant<value_ints=[0]>() half = Constant<value_ints=[32]>(
     low = Slice(h, zero, half, last, one) high = Slice(h, half, end, last, one)
     n = Neg(high) j = Concat<axis=-1>(n, low) m1 = Mul(h, cu) m2 = Mul(j, su)"""
 
+_NEIGHBOURS = f"""{HEAD} (float[b, 12, s, 64] h, float[1, s, 32] f) => (float[b, 12, s, 64] y) {{
+    zero = Constant<value_ints=[0]>() one = Constant<value_ints=[1]>()
+    two = Constant<value_ints=[2]>() last = Constant<value_ints=[-1]>()
+    end = Constant<value_ints=[9223372036854775807]>() twice = Constant<value_ints=[1, 1, 1, 2]>()
+    angles = Constant<value_ints=[1, -1, 64]>() whole = Constant<value_ints=[0, 12, -1, 64]>()
+    fu = Unsqueeze(f, last) fe = Expand(fu, twice) aa = Reshape(fe, angles)
+    c = Cos(aa) s1 = Sin(aa) cu = Unsqueeze(c, one) su = Unsqueeze(s1, one)
+    even = Slice(h, zero, end, last, two) odd = Slice(h, one, end, last, two)
+    n = Neg(odd) nu = Unsqueeze(n, last) eu = Unsqueeze(even, last)
+    p = Concat<axis=-1>(nu, eu) j = Reshape(p, whole) m1 = Mul(h, cu) m2 = Mul(j, su)
+    y = Add(m1, m2) }}"""
+
 _SQUEEZE = f"""{HEAD} (float[b, 96, 28, 28] x) => (float[b, 48, 28, 28] y)
     <float[96, 96, 1, 1] w0, float[96] b0, float[6, 96, 1, 1] w1, float[6] b1,
      float[96, 6, 1, 1] w2, float[96] b2, float[48, 96, 1, 1] w3, float[48] b3> {{
@@ -254,6 +266,7 @@ STANDARD: tuple[Subject, ...] = (
         => (float[b, s, 12, 64] y) {{ t = Transpose<perm=[0,2,1,3]>(x)
         r = RotaryEmbedding(t, c, n) y = Transpose<perm=[0,2,1,3]>(r) }}""",
     ),
+    Subject("rotary_interleaved", _NEIGHBOURS),
     Subject("silu", _rows("s1 = Sigmoid(x) y = Mul(x, s1)", width=1536, out=1536)),
     Subject("softmax_expectation", _BOXES, IMAGES),
     Subject("squeeze_excite", _SQUEEZE, IMAGES, also=("gate_as_image",)),
