@@ -86,7 +86,14 @@ def when(
         return "its angles are not known to be twice the same"
     if found[0][1] != found[1][1]:  # type: ignore[index]
         return "its cosines and sines stand along different axes"
-    return None
+    return one_position(x, cos, sin, found[0][1])  # type: ignore[index]
+
+
+def one_position(x: Capture, cos: Capture, sin: Capture, heads: int) -> str | None:
+    """Why not, if one position's angles turn all of ``x``, whose ``heads`` stand on axis 1 or 2."""
+    lengths = [(part.shape or (None,) * 4)[3 - heads] for part in (cos, sin, x)]
+    is_one = 1 in lengths[:2] and lengths[2] != 1
+    return "its angles are those of one position" if is_one else None
 
 
 def number(part: Capture) -> int | None:

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.fusions.rotary_embedding import LARGEST, constant, number, through, turned
+from modelkit.fusions.rotary_embedding import (
+    LARGEST,
+    constant,
+    number,
+    one_position,
+    through,
+    turned,
+)
 from modelkit.model import const_of
 from modelkit.rewrite import Capture, Expr, op
 
@@ -56,7 +63,7 @@ def when(
         return "its angles are not known to be each written twice, side by side"
     if found[0][1] != found[1][1]:  # type: ignore[index]
         return "its cosines and sines stand along different axes"
-    return None
+    return one_position(x, cos, sin, found[0][1])  # type: ignore[index]
 
 
 def _angles(angles: Capture) -> tuple[Expr, int, Any] | None:
@@ -84,7 +91,7 @@ def _repeated(value: ir.Value) -> Expr | None:
         return constant(one) if np.array_equal(one, other) else None
     joined = Capture(value)
     wide = _input_of(joined, "Reshape")
-    thin = _input_of(wide, "Expand", "Tile")
+    thin = _input_of(wide, "Expand", "Tile", "Concat")
     source = _input_of(thin, "Unsqueeze")
     before, after, made = thin.shape, wide.shape, joined.shape
     if source.value is None or not before or after is None or made is None or None in before:
@@ -100,8 +107,12 @@ def _repeated(value: ir.Value) -> Expr | None:
 
 
 def _input_of(made: Capture, *kinds: str) -> Capture:
-    """The first input of the operator, if it is one of ``kinds``; else nothing."""
-    return Capture(made.node.inputs[0] if made.node and made.node.op_type in kinds else None)
+    """What an operator of ``kinds`` reads, or a Concat reads twice; else nothing."""
+    node = made.node
+    if node is None or node.op_type not in kinds:
+        return Capture(None)
+    is_mixed = node.op_type == "Concat" and len(set(node.inputs)) > 1
+    return Capture(None if is_mixed else node.inputs[0])
 
 
 def after(x: Capture, cos: Capture, sin: Capture) -> Expr:

@@ -92,3 +92,10 @@ def test_angles_that_differ_are_refused() -> None:
     angles = ANGLES.replace("aa = Concat<axis=-1>(f, f)", "g1 = Abs(f) aa = Concat<axis=-1>(f, g1)")
     result = rewritten(text(angles=angles), ["rotary_embedding"], feeds(one=True))
     assert result.reason("rotary_embedding") == "its angles are not known to be twice the same"
+
+
+def test_angles_of_one_position_are_refused() -> None:
+    source = text().replace("float[1, s, 4] f", "float[1, 1, 4] f")
+    inputs = [{"x": floats(2, 3, s, 8), "f": floats(1, 1, 4)} for s in (1, 3)]
+    reason = "its angles are those of one position"
+    assert rewritten(source, ["rotary_embedding"], inputs).reason("rotary_embedding") == reason

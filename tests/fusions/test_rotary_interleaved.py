@@ -40,6 +40,13 @@ def test_angles_that_are_tiled() -> None:
     assert "RotaryEmbedding" in result.operators
 
 
+def test_angles_that_are_stacked_on_themselves() -> None:
+    stacked = ANGLES.replace("fe = Expand(fu, twice)", "fe = Concat<axis=-1>(fu, fu)")
+    assert "RotaryEmbedding" in rewritten(text(stacked), [NAME], feeds()).operators
+    other = stacked.replace("(fu, fu)", "(fu, gu)").replace("fe =", "gu = Neg(fu) fe =")
+    assert not rewritten(text(other), [NAME], feeds()).counts
+
+
 def test_angles_of_each_sample() -> None:
     result = rewritten(text(batch="b"), [NAME], feeds(None))
     assert "Expand" not in result.operators
@@ -107,3 +114,9 @@ def test_angles_along_other_axes_are_refused() -> None:
     source = text(ANGLES.replace("Unsqueeze(s, one)", "Unsqueeze(s, two)"))
     reason = "its cosines and sines stand along different axes"
     assert rewritten(source, [NAME], []).reason(NAME) == reason
+
+
+def test_angles_of_one_position_are_refused() -> None:
+    source = text().replace("float[1, s, 4] f", "float[1, 1, 4] f")
+    inputs = [{"x": floats(2, 3, s, 8), "f": floats(1, 1, 4)} for s in (1, 3)]
+    assert rewritten(source, [NAME], inputs).reason(NAME) == "its angles are those of one position"
