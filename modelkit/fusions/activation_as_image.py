@@ -68,8 +68,9 @@ def when(
     x: Capture, y: Capture, x_moved: Capture, y_moved: Capture,
     x_moved_axes: Capture, y_moved_axes: Capture,
 ) -> str | None:  # fmt: skip
-    if x_moved.value is not None and x_moved_axes.const is None:
-        return ""
+    for moved, axes in ((x_moved, x_moved_axes), (y_moved, y_moved_axes)):
+        if moved.value is not None and axes.const is None:
+            return ""
     if y.value is None:
         return None
     if _axes(x_moved_axes) != _axes(y_moved_axes) or x.shape is None or x.shape != y.shape:

@@ -30,3 +30,16 @@ def test_only_plain_convolutions_are_linear_layers(
     found = apply([read_fusion(islands)], model, allow=lambda fusion: None)
     assert [miss.reason for miss in found.near_misses] == ([reason] if reason else [])
     assert ("MatMul" in [node.op_type for node in model.graph]) == (not reason)
+
+
+def test_a_layer_of_a_matrix_is_one_too(tmp_path: Path) -> None:
+    text = TEXT.replace("ATTRIBUTES", "kernel_shape=[1,1]").replace("GROUPS", "32")
+    text = text.replace("int64[1] ax = {1}", "int64[2] ax = {0, 1}").replace("[n, s,", "[n,")
+    model = load(model_file(tmp_path / "m.onnx", text))
+    found = apply([read_fusion(islands)], model, allow=lambda fusion: None)
+    assert [change.count for change in found.changes] == [1]
+    assert "Conv" not in [node.op_type for node in model.graph]
+    wrong = text.replace("{0, 1}", "{1, 2}")
+    model = load(model_file(tmp_path / "m.onnx", wrong))
+    found = apply([read_fusion(islands)], model, allow=lambda fusion: None)
+    assert [miss.reason for miss in found.near_misses] == ["the axes added are not before the rows"]
