@@ -9,7 +9,7 @@ from enum import StrEnum
 from modelkit.errors import UsageError
 from modelkit.fusions import load_fusions
 from modelkit.model import newest_of
-from modelkit.passes import LEVELS, ONCE, name_of
+from modelkit.passes import LEVELS, ONCE, SMALLER, name_of
 from modelkit.passes.convert_opset import NEWEST
 from modelkit.reports import Rewrite
 from modelkit.safe import safe
@@ -91,6 +91,7 @@ def describe() -> dict[str, str]:
 def rewrites() -> tuple[Rewrite, ...]:
     """Every pass in the order it first runs, then every fusion by level and name."""
     passes = {name_of(each): each.__doc__ for passes in LEVELS.values() for each in passes}
+    passes |= {name_of(each): each.__doc__ for each in SMALLER}
     found = [Rewrite(name, "pass", "basic", _first_line(doc)) for name, doc in passes.items()]
     found += [Rewrite(name_of(each), "pass", "all", _first_line(each.__doc__)) for each in ONCE]
     fusions = sorted(load_fusions(), key=lambda each: (list(LEVELS).index(each.level), each.name))

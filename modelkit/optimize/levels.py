@@ -1,13 +1,13 @@
 """Rewrite a model by the passes and fusions of a level; nothing is verified here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from modelkit.fusions import load_fusions
 from modelkit.fusions.linear_as_conv import AS_IMAGES
 from modelkit.model import Model, clone
 from modelkit.optimize.choice import Choice
-from modelkit.passes import FIRST, LAST, Pass, Watch, name_of, run_level
+from modelkit.passes import FIRST, LAST, SMALLER, Pass, Watch, name_of, run_level
 from modelkit.passes.convert_opset import convert_opset
 from modelkit.passes.distinguish_dims import distinguished
 from modelkit.passes.fuse import WORKING, fuse
@@ -78,6 +78,7 @@ def rewritten(model: Model, choice: Choice, watch: Watch | None = None) -> Optim
     if newest_ir is not None:
         fused.model.ir_version = min(fused.model.ir_version, newest_ir)
     last = _once(LAST, fused.model, choice, target, watch)
+    last += _chosen(SMALLER, fused.model, choice.takes, watch)
     # What a file had before is no change of it.
     changes = _summed((*first, *fused.changes, *(() if is_told else last)))
     notes = (*notes, *fused.notes, *_no_longer(fused.model, changes))
@@ -97,11 +98,19 @@ def _no_longer(model: Model, changes: Sequence[Change]) -> tuple[str, ...]:
 def _once(
     passes: Sequence[Pass], model: Model, choice: Choice, target: Target, watch: Watch | None
 ) -> tuple[Change, ...]:
-    names = {name_of(each): each for each in passes if choice.level == "all"}
-    chosen = [name for name in names if choice.takes(name) and target.allows(name) is None]
-    if chosen:
+    def measured(name: str) -> bool:
+        return choice.level == "all" and choice.takes(name) and target.allows(name) is None
+
+    if any(measured(name_of(each)) for each in passes):
         infer_symbols(model)
-    changes = [Change(name, names[name](model).count) for name in chosen]
+    return _chosen(passes, model, measured, watch)
+
+
+def _chosen(
+    passes: Sequence[Pass], model: Model, chosen: Callable[[str], bool], watch: Watch | None
+) -> tuple[Change, ...]:
+    found = {name_of(each): each for each in passes if chosen(name_of(each))}
+    changes = [Change(name, each(model).count) for name, each in found.items()]
     for change in changes:
         if watch is not None and change.count:
             watch(change.name, model)

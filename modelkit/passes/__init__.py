@@ -35,6 +35,7 @@ from modelkit.passes.settle_weights import settle_weights
 from modelkit.passes.shape_to_constant import shape_to_constant
 from modelkit.passes.share_duplicates import share_duplicates
 from modelkit.passes.share_initializers import share_initializers
+from modelkit.passes.share_kernels import share_kernels
 from modelkit.passes.split_batches import split_batches
 from modelkit.passes.trace_dims import trace_dims
 from modelkit.reports import Change
@@ -79,6 +80,9 @@ FIRST: tuple[Pass, ...] = (fill_channels,)
 LAST: tuple[Pass, ...] = (distinguish_dims,)
 ONCE = (*FIRST, *LAST)
 """What runs once, before and behind all fusions of level all, where the target's table allows."""
+
+SMALLER: tuple[Pass, ...] = (share_kernels,)
+"""What runs once behind all that, at every level: a runtime computes the same from less."""
 
 MAX_ROUNDS = 6
 READING = (infer_symbols,)
@@ -141,6 +145,7 @@ __all__ = [
     "LAST",
     "LEVELS",
     "ONCE",
+    "SMALLER",
     "Changes",
     "Pass",
     "Watch",
