@@ -24,7 +24,9 @@ def share_kernels(model: Model) -> Changes:
     count = 0
     for node in list(model.graph):
         kernel = node.inputs[1] if is_onnx(node, "Conv") else None
-        if kernel is None or _rank(kernel) != 4 or len(kernel.uses()) != 1:
+        if kernel is None or kernel.name not in model.graph.initializers:
+            continue
+        if _rank(kernel) != 4 or len(kernel.uses()) != 1:
             continue
         twin = next((value for value in matrices if _same(value, kernel)), None)
         if twin is not None:
@@ -45,7 +47,10 @@ def _same(matrix: ir.Value, kernel: ir.Value) -> bool:
     assert one is not None and other is not None
     if one.dtype != other.dtype or (*one.shape, 1, 1) != tuple(other.shape):
         return False
-    same = np.array_equal(one.numpy(), other.numpy()[:, :, 0, 0])
+    matrix_rows, kernel_rows = one.numpy(), other.numpy()[:, :, 0, 0]
+    same = np.array_equal(matrix_rows[0], kernel_rows[0]) and np.array_equal(
+        matrix_rows, kernel_rows
+    )
     release(one)
     release(other)
     return bool(same)
