@@ -81,12 +81,12 @@ def when(
             return "its first part is not the first half"
         if high[0] != middle or (high[1] or 0) < width or high[2] not in (3, -1) or high[3] != 1:
             return "its second part is not the second half"
-    found = [_half(part) for part in (cos, sin)]
-    if None in found:
+    cosines, sines = _half(cos), _half(sin)
+    if cosines is None or sines is None:
         return "its angles are not known to be twice the same"
-    if found[0][1] != found[1][1]:  # type: ignore[index]
+    if cosines[1] != sines[1]:
         return "its cosines and sines stand along different axes"
-    return one_position(x, cos, sin, found[0][1])  # type: ignore[index]
+    return one_position(x, cos, sin, cosines[1])
 
 
 def one_position(x: Capture, cos: Capture, sin: Capture, heads: int) -> str | None:
