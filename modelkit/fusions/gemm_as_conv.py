@@ -6,9 +6,9 @@ whose weights stay in the cache are no faster (0.9-1.1x).
 Equal: up to float rounding.
 """
 
-import numpy as np
 import onnx_ir as ir
 
+from modelkit.fusions.gemm_between_reshapes import is_product, weight_of
 from modelkit.fusions.linear_as_conv import BLOCK, EMPTY, as_image, as_rows, convolved, may_be_empty
 from modelkit.rewrite import Capture, Expr, op
 
@@ -17,6 +17,7 @@ ORDER = 20  # when all constants are in the weights
 
 _FEW = 1 << 20  # weights; below, they stay in the cache
 _NARROW = 256  # channels; 192 were 0.86-1.05x, at two rows and more below 1
+_IN_FRONT = (0, 1)
 
 
 def with_bias(x: Expr, w: Expr, b: Expr) -> Expr:
@@ -39,10 +40,9 @@ def when(x: Capture, w: Capture, b: Capture, gemm: Capture) -> str | None:
         return "" if gemm.value is None else "its input is not known to be a float32 matrix"
     if w.const is None or w.const.ndim != 2:
         return "its weight is not a constant matrix"
-    factors = ["alpha"] if b.value is None else ["alpha", "beta"]
-    if gemm.attrs.get("transA", 0) or any(gemm.attrs.get(each, 1.0) != 1.0 for each in factors):
+    if not is_product(gemm, b):
         return "it scales or transposes"
-    weight = _weight(w, gemm)
+    weight = weight_of(gemm, w)
     if b.value is not None and (not b.is_constant or list(b.shape or ()) != [weight.shape[1]]):
         return "its bias is not a constant vector"
     if weight.size < _FEW or min(weight.shape) < _NARROW:
@@ -52,11 +52,5 @@ def when(x: Capture, w: Capture, b: Capture, gemm: Capture) -> str | None:
     return EMPTY if may_be_empty(x) else None
 
 
-def _weight(w: Capture, gemm: Capture) -> np.ndarray:
-    """The weight [in, out]; a view."""
-    assert w.const is not None
-    return w.const.T if gemm.attrs.get("transB", 0) else w.const
-
-
 def after(x: Capture, w: Capture, b: Capture, gemm: Capture) -> Expr:
-    return as_rows(convolved(as_image(x, 2), _weight(w, gemm), b), 2)
+    return as_rows(convolved(as_image(x, _IN_FRONT), weight_of(gemm, w), b), _IN_FRONT)

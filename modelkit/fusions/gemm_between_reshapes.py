@@ -37,15 +37,13 @@ def when(
 ) -> str | None:
     if rows.shape is None or len(rows.shape) != 2:
         return ""
-    attributes = gemm.attrs
-    factors = ["alpha"] if b.value is None else ["alpha", "beta"]
-    if attributes.get("transA", 0) or any(attributes.get(each, 1.0) != 1.0 for each in factors):
+    if not is_product(gemm, b):
         return "it scales or transposes"
     if not w.is_constant or w.shape is None or len(w.shape) != 2:
         return "its weight or bias is not a constant"
     if b.value is not None and (not b.is_constant or len(b.shape or (0, 0)) != 1):
         return "its weight or bias is not a constant"
-    deep, _ = _sizes(w, gemm)
+    deep, _ = weight_of(gemm, w).shape
     if x.shape is None or made.shape is None or _leading(x, deep) < 2:
         return "it flattens more than the leading axes"
     if _is_whole(x, w, gemm, made) or shape.const is None or 0 not in shape.const:
@@ -53,10 +51,17 @@ def when(
     return "its result does not get the axes of its input back"
 
 
-def _sizes(w: Capture, gemm: Capture) -> tuple[int, int]:
-    """Numbers of a row before and after."""
-    deep, wide = np.asarray(w.const).shape
-    return (wide, deep) if gemm.attrs.get("transB", 0) else (deep, wide)
+def is_product(gemm: Capture, bias: Capture) -> bool:
+    """Whether a Gemm, or MatMul, computes x @ w + bias, ``w`` maybe transposed and nothing else."""
+    factors = ["alpha"] if bias.value is None else ["alpha", "beta"]
+    scales = any(gemm.attrs.get(each, 1.0) != 1.0 for each in factors)
+    return not scales and not gemm.attrs.get("transA", 0)
+
+
+def weight_of(gemm: Capture, w: Capture) -> np.ndarray:
+    """The constant weight [in, out] of a Gemm or MatMul; a view."""
+    matrix = np.asarray(w.const)
+    return matrix.T if gemm.attrs.get("transB", 0) else matrix
 
 
 def _leading(x: Capture, deep: int) -> int:
@@ -80,17 +85,17 @@ def _leading(x: Capture, deep: int) -> int:
 
 def _is_whole(x: Capture, w: Capture, gemm: Capture, made: Capture) -> bool:
     """Whether the result has the axes of ``x``, of which only the last differs."""
-    deep, wide = _sizes(w, gemm)
+    deep, wide = weight_of(gemm, w).shape
     assert x.shape is not None
     return x.shape[-1] == deep and None not in x.shape and made.shape == (*x.shape[:-1], wide)
 
 
 def after(x: Capture, w: Capture, b: Capture, gemm: Capture, shape: Capture, made: Capture) -> Expr:
     assert x.shape is not None
-    deep, _ = _sizes(w, gemm)
+    deep, _ = weight_of(gemm, w).shape
     weight: Expr | np.ndarray = w
     if gemm.attrs.get("transB", 0):
-        weight = np.ascontiguousarray(np.asarray(w.const).T)
+        weight = np.ascontiguousarray(weight_of(gemm, w))
     leading, is_whole = _leading(x, deep), _is_whole(x, w, gemm, made)
     rows: Expr = x
     if leading < len(x.shape) - 1 and not is_whole:

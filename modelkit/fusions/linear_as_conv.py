@@ -7,6 +7,8 @@ between blocked layouts, or vanish between two such layers.
 Equal: up to float rounding.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -71,24 +73,20 @@ def may_be_empty(x: Capture) -> bool:
 
 def after(x: Capture, w: Capture, b: Capture) -> Expr:
     assert x.shape is not None and w.const is not None
-    rank = len(x.shape)
-    return as_rows(convolved(as_image(x, rank), w.const, b), rank)
+    added = () if len(x.shape) == 4 else (0,)
+    return as_rows(convolved(as_image(x, added), w.const, b), added)
 
 
-def as_image(rows: Expr, rank: int) -> Expr:
-    """The ``rows`` [..., width] of ``rank`` 2 to 4 as an image [N, width, H, W]."""
-    whole = rows if rank == 4 else op.Unsqueeze(rows, _in_front(rank))
+def as_image(rows: Expr, added: Sequence[int]) -> Expr:
+    """The ``rows`` [..., width] as an image [N, width, H, W], with axes of one ``added``."""
+    whole = op.Unsqueeze(rows, np.array(added, np.int64)) if added else rows
     return op.Transpose(whole, perm=[0, 3, 1, 2])
 
 
-def as_rows(image: Expr, rank: int) -> Expr:
-    """What ``as_image`` was made of."""
+def as_rows(image: Expr, added: Sequence[int]) -> Expr:
+    """What :func:`as_image` was given."""
     whole = op.Transpose(image, perm=[0, 2, 3, 1])
-    return whole if rank == 4 else op.Squeeze(whole, _in_front(rank))
-
-
-def _in_front(rank: int) -> np.ndarray:
-    return np.arange(4 - rank, dtype=np.int64)
+    return op.Squeeze(whole, np.array(added, np.int64)) if added else whole
 
 
 def convolved(image: Expr, weight: np.ndarray, bias: Capture) -> Expr:

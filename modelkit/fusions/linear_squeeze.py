@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.gate_as_image import unfit
+from modelkit.fusions.gemm_between_reshapes import is_product, weight_of
 from modelkit.fusions.reduce_before_transpose import axes_of
 from modelkit.rewrite import Capture, Expr, op
 
@@ -134,18 +135,14 @@ def _layer(made: Capture, batch: int | str | None) -> _Layer | None:
             return None
     elif _kind(made) == "Gemm":
         bias = _read(made, 2)
-    if _kind(made) not in ("MatMul", "Gemm") or made.attrs.get("transA", 0):
+    if _kind(made) not in ("MatMul", "Gemm") or not is_product(made, bias):
         return None
     weight, rows = _read(made, 1), _read(made)
-    factors = ["alpha"] if bias.value is None else ["alpha", "beta"]
     if not weight.is_constant or len(weight.shape or ()) != 2 or rows.shape is None:
         return None
-    if (bias.value is not None and not bias.is_constant) or any(
-        made.attrs.get(factor, 1.0) != 1.0 for factor in factors
-    ):
+    if bias.value is not None and not bias.is_constant:
         return None
-    matrix = np.asarray(weight.const)
-    kernel = (matrix if made.attrs.get("transB", 0) else matrix.T)[:, :, None, None]
+    kernel = weight_of(made, weight).T[:, :, None, None]
     wide, deep = kernel.shape[:2]
     if rows.shape != (batch, *(1,) * (len(rows.shape) - 2), deep):
         return None

@@ -11,11 +11,18 @@ Equal: up to float rounding.
 from collections.abc import Callable
 from math import prod
 
-import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.activation_as_image import ONE, computed
-from modelkit.fusions.linear_as_conv import BLOCK, EMPTY, FEW, convolved, may_be_empty
+from modelkit.fusions.linear_as_conv import (
+    BLOCK,
+    EMPTY,
+    FEW,
+    as_image,
+    as_rows,
+    convolved,
+    may_be_empty,
+)
 from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "all"
@@ -23,7 +30,6 @@ ORDER = 19  # before linear_as_conv takes one layer alone
 
 _FEWEST = 1 << 12  # weights of a layer; below was not measured
 _ROWS = 49  # below, the moves between layouts cost what the convolutions gain
-_ROW = np.array([1], np.int64)
 
 
 def _biased(x: Expr, number: int) -> Expr:
@@ -70,8 +76,6 @@ def when(x: Capture, w1: Capture, b1: Capture, w2: Capture, b2: Capture) -> str 
 
 def after(x: Capture, w1: Capture, b1: Capture, w2: Capture, b2: Capture, made: Capture) -> Expr:
     assert x.shape is not None and w1.const is not None and w2.const is not None
-    is_image = len(x.shape) == 4
-    image = op.Transpose(x if is_image else op.Unsqueeze(x, _ROW), perm=[0, 3, 1, 2])
-    inner = computed(made, convolved(image, w1.const, b1))
-    rows = op.Transpose(convolved(inner, w2.const, b2), perm=[0, 2, 3, 1])
-    return rows if is_image else op.Squeeze(rows, _ROW)
+    added = () if len(x.shape) == 4 else (1,)
+    inner = computed(made, convolved(as_image(x, added), w1.const, b1))
+    return as_rows(convolved(inner, w2.const, b2), added)

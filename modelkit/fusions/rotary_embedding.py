@@ -4,8 +4,8 @@ Why: seven kernels become one, 1.6-2.0x on CPU, and the angles are worked out fo
 Equal: up to float rounding, when both halves of the cosines and of the sines are the same.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -16,25 +16,34 @@ from modelkit.rewrite import Capture, Expr, op
 
 OPSET = 23
 
-LARGEST = 1 << 24
-_END = 1 << 62
+_LARGEST = 1 << 24
+
+
+class Angles(NamedTuple):
+    """Half of the angles: [batch, length, width / 2], for heads on axis ``heads``, 1 or 2."""
+
+    half: Expr
+    heads: int
+    batch: Any
+    length: Any
 
 
 def _rotated(x: Expr, cos: Expr, sin: Expr, low: Expr, high: Expr) -> Expr:
     return x * cos + op.Concat(-high, low, axis=-1).named("joined") * sin
 
 
-def _slice(x: Expr, name: str, *parts: str) -> Expr:
+def part_of(x: Expr, name: str, *parts: str) -> Expr:
+    """A Slice of ``x`` whose operands are called NAME_starts, NAME_ends, NAME_PART ..."""
     return op.Slice(x, *(Expr(name=f"{name}_{part}") for part in ("starts", "ends", *parts)))
 
 
 def sliced(x: Expr, cos: Expr, sin: Expr) -> Expr:
-    low, high = (_slice(x, name, "axes", "steps") for name in ("low", "high"))
+    low, high = (part_of(x, name, "axes", "steps") for name in ("low", "high"))
     return _rotated(x, cos, sin, low, high)
 
 
 def sliced_by_one(x: Expr, cos: Expr, sin: Expr) -> Expr:
-    low, high = (_slice(x, name, "axes") for name in ("low", "high"))
+    low, high = (part_of(x, name, "axes") for name in ("low", "high"))
     return _rotated(x, cos, sin, low, high)
 
 
@@ -65,11 +74,9 @@ def when(
     high_axes: Capture,
     high_steps: Capture,
 ) -> str | None:
-    if x.dtype != ir.DataType.FLOAT or x.shape is None or len(x.shape) != 4:
-        return "its input is not known to be float32 with four axes"
-    width = x.shape[3]
-    if not isinstance(width, int) or width % 2:
-        return "its width is not known to be even"
+    width = even_width(x)
+    if isinstance(width, str):
+        return width
     middle = width // 2
     if half.value is not None:
         if half.shape is None or half.shape[3] != middle:
@@ -84,16 +91,27 @@ def when(
     cosines, sines = _half(cos), _half(sin)
     if cosines is None or sines is None:
         return "its angles are not known to be twice the same"
-    if cosines[1] != sines[1]:
+    return misplaced(x, cosines, sines)
+
+
+def even_width(x: Capture) -> int | str:
+    """The last of four axes of ``x``, or why it cannot be turned."""
+    if x.dtype != ir.DataType.FLOAT or x.shape is None or len(x.shape) != 4:
+        return "its input is not known to be float32 with four axes"
+    width = x.shape[3]
+    if not isinstance(width, int) or width % 2:
+        return "its width is not known to be even"
+    return width
+
+
+def misplaced(x: Capture, cosines: Angles, sines: Angles) -> str | None:
+    """Why ``x`` [B, N, S, W] or [B, S, N, W] is not turned by these, if they do not belong."""
+    if cosines.heads != sines.heads:
         return "its cosines and sines stand along different axes"
-    return one_position(x, cos, sin, cosines[1])
-
-
-def one_position(x: Capture, cos: Capture, sin: Capture, heads: int) -> str | None:
-    """Why not, if one position's angles turn all of ``x``, whose ``heads`` stand on axis 1 or 2."""
-    lengths = [(part.shape or (None,) * 4)[3 - heads] for part in (cos, sin, x)]
-    is_one = 1 in lengths[:2] and lengths[2] != 1
-    return "its angles are those of one position" if is_one else None
+    length = None if x.shape is None else x.shape[3 - cosines.heads]
+    if length != 1 and 1 in (cosines.length, sines.length):
+        return "its angles are those of one position"
+    return None
 
 
 def number(part: Capture) -> int | None:
@@ -103,33 +121,30 @@ def number(part: Capture) -> int | None:
     return None if part.const is None or part.const.size != 1 else int(part.const.reshape(()))
 
 
-def _half(angles: Capture) -> tuple[Expr, int, Any] | None:
-    """The first half [batch, sequence, width / 2], the axis of the heads, and the batch."""
-    value = angles.value
-    node = None if value is None else value.producer()
-    if value is None or value.shape is None or len(value.shape) != 4:
-        return None
-    if node is None or node.op_type != "Unsqueeze" or node.inputs[0] is None:
-        return None
-    axes = const_of(node.inputs[1]) if len(node.inputs) > 1 else None
-    if axes is None or axes.reshape(-1).tolist() not in ([1], [2]):
-        return None
-    inner = _first_half(node.inputs[0])
-    return None if inner is None else (inner, int(axes.reshape(())), angles.shape[0])  # type: ignore[index]
+def _half(angles: Capture) -> Angles | None:
+    """The first half of ``angles``, when the second is the same."""
+    shape = angles.shape
+    for heads in (1, 2) if shape is not None and len(shape) == 4 else ():
+        inner = before_heads(angles, heads)
+        half = None if inner is None else through(inner, _written_twice)
+        if shape is not None and half is not None:
+            return Angles(half, heads, shape[0], shape[3 - heads])
+    return None
 
 
-def _first_half(value: ir.Value) -> Expr | None:
-    """An expression for the first half of the last axis, when the second is the same."""
-    return through(value, _written_twice)
+def before_heads(angles: Capture, heads: int) -> ir.Value | None:
+    """What was given the axis ``heads`` by an Unsqueeze; None if ``angles`` was not made so."""
+    node = angles.node
+    if node is None or node.op_type != "Unsqueeze" or len(node.inputs) < 2:
+        return None
+    axes = const_of(node.inputs[1])
+    return node.inputs[0] if axes is not None and axes.reshape(-1).tolist() == [heads] else None
 
 
 def _written_twice(value: ir.Value) -> Expr | None:
+    """The first half of the last axis, when the second is the same."""
     if value.const_value is not None:
-        array = const_of(value) if value.const_value.size <= LARGEST else None
-        if array is None or array.ndim == 0 or array.shape[-1] % 2:
-            return None
-        first, second = np.split(array, 2, axis=-1)
-        return constant(first) if np.array_equal(first, second) else None
+        return one_of(value, lambda array: np.split(array, 2, axis=-1))
     node = value.producer()
     if node is None or node.op_type != "Concat" or len(node.inputs) != 2:
         return None
@@ -173,9 +188,15 @@ def _gathered(node: ir.Node, half: Callable[[ir.Value], Expr | None]) -> Expr | 
     return None if inner is None else op.Gather(inner, Capture(index), axis=0)
 
 
-def constant(array: np.ndarray) -> Expr:
-    """A new constant."""
-    return op.Identity(np.ascontiguousarray(array))
+def one_of(value: ir.Value, parts: Callable[[np.ndarray], Sequence[np.ndarray]]) -> Expr | None:
+    """The first of the two ``parts`` of the last axis of a constant, when both are the same."""
+    if value.const_value is None or value.const_value.size > _LARGEST:
+        return None
+    array = const_of(value)
+    if array is None or array.ndim == 0 or array.shape[-1] % 2:
+        return None
+    one, other = parts(array)
+    return op.Identity(np.ascontiguousarray(one)) if np.array_equal(one, other) else None
 
 
 def _attributes(node: ir.Node) -> dict[str, Any]:
@@ -183,20 +204,17 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
 
 
 def after(x: Capture, cos: Capture, sin: Capture) -> Expr:
-    (c, axis, batch), (s, _, _) = _half(cos), _half(sin)  # type: ignore[misc]
-    return turned(x, c, s, axis, batch)
+    return turned(x, _half(cos), _half(sin))
 
 
-def turned(x: Capture, c: Expr, s: Expr, axis: int, batch: Any, **attributes: int) -> Expr:
-    """RotaryEmbedding of ``x`` [B, N, S, W], or [B, S, N, W] if the heads' ``axis`` is 2.
-
-    ``c`` and ``s`` [batch, S, W / 2].
-    """
-    assert x.shape is not None
-    if batch != x.shape[0]:  # ONNX Runtime's kernel wants one row of angles for each sample
+def turned(x: Capture, cosines: Angles | None, sines: Angles | None, **attributes: int) -> Expr:
+    """RotaryEmbedding of ``x`` [B, N, S, W], or [B, S, N, W] if the heads are on axis 2."""
+    assert x.shape is not None and cosines is not None and sines is not None
+    c, s = cosines.half, sines.half
+    if cosines.batch != x.shape[0]:  # ONNX Runtime's kernel wants one row of angles for each sample
         rows = op.Concat(op.Shape(x, start=0, end=1), np.array([1, 1], np.int64), axis=0)
         c, s = op.Expand(c, rows), op.Expand(s, rows)
-    if axis == 1:
+    if cosines.heads == 1:
         return op.RotaryEmbedding(x, c, s, **attributes)
     heads, width = split(x)
     made = op.RotaryEmbedding(flat(x), c, s, num_heads=heads, **attributes)

@@ -6,16 +6,17 @@ turns halves (``rotary_embedding``).
 Equal: up to float rounding, when cosines and sines are written twice, one beside the other.
 """
 
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.rotary_embedding import (
-    LARGEST,
-    constant,
+    Angles,
+    before_heads,
+    even_width,
+    misplaced,
     number,
-    one_position,
+    one_of,
+    part_of,
     through,
     turned,
 )
@@ -24,15 +25,9 @@ from modelkit.rewrite import Capture, Expr, op
 
 OPSET = 23
 
-_SLICE = ("starts", "ends", "axes", "steps")
-
-
-def _every_other(x: Expr, name: str) -> Expr:
-    return op.Slice(x, *(Expr(name=f"{name}_{part}") for part in _SLICE))
-
 
 def before(x: Expr, cos: Expr, sin: Expr, last: Expr, shape: Expr) -> Expr:
-    even, odd = (_every_other(x, name) for name in ("even", "odd"))
+    even, odd = (part_of(x, name, "axes", "steps") for name in ("even", "odd"))
     pairs = op.Concat(op.Unsqueeze(-odd, last), op.Unsqueeze(even, last)).named("pairs")
     return x * cos + op.Reshape(pairs, shape).named("joined") * sin
 
@@ -42,11 +37,9 @@ def when(
     even_starts: Capture, even_ends: Capture, even_axes: Capture, even_steps: Capture,
     odd_starts: Capture, odd_ends: Capture, odd_axes: Capture, odd_steps: Capture,
 ) -> str | None:  # fmt: skip
-    if x.dtype != ir.DataType.FLOAT or x.shape is None or len(x.shape) != 4:
-        return "its input is not known to be float32 with four axes"
-    width = x.shape[3]
-    if not isinstance(width, int) or width % 2:
-        return "its width is not known to be even"
+    width = even_width(x)
+    if isinstance(width, str):
+        return width
     starts, steps = ((even_starts, odd_starts), (even_steps, odd_steps))
     if [number(part) for part in (*starts, *steps)] != [0, 1, 2, 2]:
         return "it does not take every other number"
@@ -56,39 +49,31 @@ def when(
         return "it does not take all numbers"
     if number(last) not in (4, -1) or pairs.attrs.get("axis") not in (4, -1):
         return "what it takes is not put side by side again"
-    if joined.shape is None or joined.shape != x.shape or None in x.shape:
+    if joined.shape is None or joined.shape != x.shape or None in joined.shape:
         return "its parts are not known to get the shape of its input"
     cosines, sines = _angles(cos), _angles(sin)
     if cosines is None or sines is None:
         return "its angles are not known to be each written twice, side by side"
-    if cosines[1] != sines[1]:
-        return "its cosines and sines stand along different axes"
-    return one_position(x, cos, sin, cosines[1])
+    return misplaced(x, cosines, sines)
 
 
-def _angles(angles: Capture) -> tuple[Expr, int, Any] | None:
-    """Every other angle [batch, sequence, width / 2], the axis of the heads, and the batch."""
+def _angles(angles: Capture) -> Angles | None:
+    """Every other one of ``angles``, when its neighbour is the same."""
     shape = angles.shape
     if angles.value is None or shape is None or len(shape) != 4 or 1 not in shape[1:3]:
         return None
-    axis, node = 1 if shape[1] == 1 else 2, angles.node
-    if node is not None and node.op_type == "Unsqueeze" and node.inputs[0] is not None:
-        axes = const_of(node.inputs[1])
-        if axes is not None and axes.reshape(-1).tolist() == [axis]:
-            half = through(node.inputs[0], _repeated)
-            return None if half is None else (half, axis, shape[0])
-    half = through(angles.value, _repeated)
-    return None if half is None else (op.Squeeze(half, np.array([axis])), axis, shape[0])
+    heads = 1 if shape[1] == 1 else 2
+    inner = before_heads(angles, heads)
+    half = through(angles.value if inner is None else inner, _repeated)
+    if half is not None and inner is None:
+        half = op.Squeeze(half, np.array([heads]))
+    return None if half is None else Angles(half, heads, shape[0], shape[3 - heads])
 
 
 def _repeated(value: ir.Value) -> Expr | None:
     """One of each two neighbours on the last axis, when they are the same."""
     if value.const_value is not None:
-        array = const_of(value) if value.const_value.size <= LARGEST else None
-        if array is None or array.ndim == 0 or array.shape[-1] % 2:
-            return None
-        one, other = array[..., ::2], array[..., 1::2]
-        return constant(one) if np.array_equal(one, other) else None
+        return one_of(value, lambda array: (array[..., ::2], array[..., 1::2]))
     joined = Capture(value)
     wide = _input_of(joined, "Reshape")
     thin = _input_of(wide, "Expand", "Tile", "Concat")
@@ -116,5 +101,4 @@ def _input_of(made: Capture, *kinds: str) -> Capture:
 
 
 def after(x: Capture, cos: Capture, sin: Capture) -> Expr:
-    (c, axis, batch), (s, _, _) = _angles(cos), _angles(sin)  # type: ignore[misc]
-    return turned(x, c, s, axis, batch, interleaved=1)
+    return turned(x, _angles(cos), _angles(sin), interleaved=1)
