@@ -5,7 +5,7 @@ the key, on the scores) become the attribute; the guard against rows of NaN goes
 Equal: up to float rounding.  A row of the mask that forbids every key by -inf gives 0 in the
 kernel, as the guard against NaN gives; by the lowest float it gives the mean of the values in
 softmax but 0 in the kernel, so the mask is first lifted a little above that number, which any
-score still vanishes in.
+score still vanishes in; where both stand in one row, or two of the lowest were added, -inf stays.
 """
 
 import numpy as np
@@ -72,16 +72,13 @@ def when(
         return None
     if mask.shape is None or not 2 <= len(mask.shape) <= 4:
         return "the rank of its mask is unknown"
-    found = fills(mask.value)
-    if guard.value is not None and "unknown" in found:
+    if guard.value is not None and "unknown" in fills(mask.value):
         return "its mask comes from outside, and its fill value is unknown"
-    if "lowest" in found and ("-inf" in found or "sum" in found):
-        return "its mask mixes forbidding numbers"
     return None
 
 
 def fills(mask: ir.Value) -> set[str]:
-    """By which numbers a mask forbids: "-inf", "lowest", "unknown"; "sum" if it adds masks."""
+    """By which numbers a mask forbids: "-inf", "lowest", "unknown"; "sum" if it adds such masks."""
     found: set[str] = set()
     waiting, seen = [(mask, 0)], {mask}
     while waiting:
@@ -98,14 +95,28 @@ def fills(mask: ir.Value) -> set[str]:
         if node is None or depth > _DEEPEST:
             found |= {"unknown"} if is_float else set()
             continue
-        if node.op_type in ("Add", "Sum") and is_float:
+        if node.op_type in ("Add", "Sum") and is_float and _forbids_twice(node):
             found.add("sum")
+        if is_float and _may_be_infinite(node):
+            found.add("-inf")
         for operand in node.inputs:
             # What is no float chooses between numbers or counts; none of it is a lowest float.
             if operand is not None and operand not in seen and _may_fill(operand):
                 seen.add(operand)
                 waiting.append((operand, depth + 1))
     return found
+
+
+def _forbids_twice(node: ir.Node) -> bool:
+    """Whether more than one operand of a sum may forbid."""
+    return sum(bool(fills(each)) for each in node.inputs if each is not None) > 1
+
+
+def _may_be_infinite(node: ir.Node) -> bool:
+    if node.op_type == "Div":
+        divisor = const_of(node.inputs[1])
+        return divisor is None or not divisor.all()
+    return node.op_type in ("Log", "Reciprocal")
 
 
 def _may_fill(value: ir.Value) -> bool:
@@ -147,8 +158,13 @@ def _full_mask(mask: Capture, q: Capture) -> Expr | None:
         return None
     assert mask.shape is not None
     lifted: Expr = mask
-    if fills(mask.value) & {"lowest", "unknown"}:
+    found = fills(mask.value)
+    if found & {"lowest", "unknown"}:
         lifted = op.Max(mask, np.array(ALMOST_LOWEST, np.float32))
+    if "lowest" in found and found & {"-inf", "sum"}:
+        lifted = op.Where(
+            op.IsInf(mask), mask, lifted
+        )  # beside the lowest float, -inf has no share
     if mask.shape[-2] != 1:
         return lifted
     rows = op.Shape(q, start=2, end=3)

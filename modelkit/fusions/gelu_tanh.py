@@ -11,9 +11,11 @@ OPSET = 20
 
 
 def _gate(x: Expr) -> Expr:
-    """1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))."""
+    """1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)), or with x taken out of the brackets."""
     cube = either(x**3.0, x * (x * x))
-    return op.Tanh((x + cube * 0.044715) * sqrt(2 / pi)) + 1.0
+    square = either((x * 0.044715) * x, (x * x) * 0.044715)
+    inner = either((x + cube * 0.044715) * sqrt(2 / pi), (x * sqrt(2 / pi)) * (square + 1.0))
+    return op.Tanh(inner) + 1.0
 
 
 def half_inside(x: Expr) -> Expr:

@@ -37,6 +37,7 @@ from modelkit.passes.share_duplicates import share_duplicates
 from modelkit.passes.share_initializers import share_initializers
 from modelkit.passes.share_kernels import share_kernels
 from modelkit.passes.split_batches import split_batches
+from modelkit.passes.split_early import split_early
 from modelkit.passes.trace_dims import trace_dims
 from modelkit.reports import Change
 
@@ -57,6 +58,7 @@ BASIC: tuple[Pass, ...] = (
     fold_constants,
     remove_dead_branches,
     restore_batch_axes,
+    split_early,
     split_batches,
     settle_reshapes,
     read_whole,

@@ -16,6 +16,9 @@ SHAPES = {**shapes.RULES, **layouts.RULES, **windows.RULES}
 CONTENT = "modelkit.content"
 """Key of ``ir.Value.meta`` under which the contents of a small integer tensor are kept."""
 
+FOUND = "modelkit.shape"
+"""Key of ``ir.Value.meta`` for the shape of a graph output, which keeps the one it is declared."""
+
 MAX_RANK = 32
 
 
@@ -37,6 +40,12 @@ def content_of(value: ir.Value) -> Content | None:
     """What :func:`infer_symbols` found a shape tensor to hold."""
     found = value.meta.get(CONTENT)
     return found if isinstance(found, Content) else None
+
+
+def shape_of(value: ir.Value) -> ir.Shape | None:
+    """The shape of ``value``; of a graph output not as it is declared, but as it was found."""
+    found = value.meta.get(FOUND) if value.is_graph_output() else None
+    return found if isinstance(found, ir.Shape) else value.shape
 
 
 def elements_of(value: ir.Value | None) -> tuple[Dim | None, ...] | None:
@@ -122,9 +131,12 @@ def _note(value: ir.Value, shape: Shape | None, known: Known) -> int:
     if shape is None:
         return 0
     known.shapes[value] = shape
-    if value.is_graph_output() or value.const_value is not None or value.type is None:
+    if value.const_value is not None or value.type is None:
         return 0
     written = [dim if isinstance(dim, int) else dims.text(dim) for dim in shape]
+    if value.is_graph_output():
+        value.meta[FOUND] = ir.Shape(written)
+        return 0
     if value.shape is not None and list(_words(value.shape)) == written:
         return 0
     value.shape = ir.Shape(written)

@@ -17,6 +17,7 @@ from modelkit.passes.surgery import (
     is_onnx,
     rank,
     same_dims,
+    same_shape,
 )
 
 WIDER: dict[ir.DataType, frozenset[ir.DataType]] = {
@@ -78,8 +79,10 @@ def _transposes(model: Model, first: ir.Node, second: ir.Node) -> bool:
 
 def _reshapes(model: Model, first: ir.Node, second: ir.Node) -> bool:
     target, source, middle = ints(second, 1, "shape"), first.inputs[0], first.outputs[0]
-    if target is None or source is None:
+    if source is None:
         return False
+    if target is None:
+        return same_shape(source, second.outputs[0]) and bypass(second, source)
     # A 0 copies a dim of what the first made: it must be one of the source, at the same place.
     for place in (place for place, dim in enumerate(target) if dim == 0):
         if source.shape is None or middle.shape is None or place >= len(source.shape):

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from modelkit.model import Model, fresh_name
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
+from modelkit.passes.infer_symbols import shape_of
 from modelkit.passes.surgery import attribute, bypass, constant, is_onnx, rank, same_dims
 
 Dims = list[int | ir.SymbolicDim]
@@ -41,7 +42,7 @@ class _Operand:
 
 
 def _split(model: Model, graph: ir.Graph, node: ir.Node) -> bool:
-    operands = [None if value is None else _operand(value) for value in node.inputs]
+    operands = [None if value is None else operand_of(value) for value in node.inputs]
     left, right = operands
     if left is None or right is None or not same_dims(left.batch, right.batch):
         return False
@@ -66,7 +67,7 @@ def _split(model: Model, graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
-def _operand(value: ir.Value) -> _Operand | None:
+def operand_of(value: ir.Value) -> _Operand | None:
     """What ``value`` [batch*heads, rows, width] is flattened from; None for anything else."""
     maker = value.producer()
     swapped = maker is not None and is_onnx(maker, "Transpose")
@@ -76,9 +77,10 @@ def _operand(value: ir.Value) -> _Operand | None:
         value = maker.inputs[0]
         maker = value.producer()
     source = maker.inputs[0] if maker is not None and is_onnx(maker, "Reshape") else None
-    if source is None or source.shape is None or value.shape is None or len(value.shape) != 3:
+    shape = None if source is None else shape_of(source)
+    if source is None or shape is None or value.shape is None or len(value.shape) != 3:
         return None
-    ones, batch = _parted(list(source.shape), list(value.shape)[1:])
+    ones, batch = _parted(list(shape), list(value.shape)[1:])
     if ones is None or len(batch) < 2:
         return None
     return _Operand(source, ones, batch, swapped)

@@ -58,6 +58,12 @@ _SCORES = """kt = Transpose<perm=[0,1,3,2]>(k) f = Constant<value_float=0.420448
     qs = Mul(q, f) ks = Mul(kt, f) d = MatMul(qs, ks) e = Add(d, m) p = Softmax<axis=-1>(e)
     n = IsNaN(p) w = Where(n, z, p) a = MatMul(w, v)"""
 _MASK = ", bool[b, 1, s, s] hidden"
+_REPLACED = """kt = Transpose<perm=[0,1,3,2]>(k) low = Constant<value_float=-3.4028234e38>()
+    d = MatMul(q, kt) e = Where(hidden, low, d) p = Softmax<axis=-1>(e) a = MatMul(p, v)"""
+_SCALED = """kt = Transpose<perm=[0,1,3,2]>(k) f = Constant<value_float=5.6568542>()
+    low = Constant<value_float=-3.4028234e38>() z = Constant<value_float=0.0>()
+    m = Where(hidden, low, z) d = MatMul(q, kt) e = Add(d, m) g = Div(e, f)
+    p = Softmax<axis=-1>(g) a = MatMul(p, v)"""
 
 _CACHED = f"""{HEAD} (float[b, 12, s, 64] q, float[b, 12, s, 64] k, float[b, 12, s, 64] v,
     float[b, 12, p, 64] pk, float[b, 12, p, 64] pv)
@@ -206,7 +212,9 @@ STANDARD: tuple[Subject, ...] = (
             " a = Add(r, e) q = Sqrt(a) n = Div(d, q) z = Mul(n, w) y = Add(z, v)"
         ),
     ),
+    Subject("mask_alone", _heads(_SCALED, _MASK), also=("attention",)),
     Subject("masked_scores", _BLENDED),
+    Subject("masked_scores", _heads(_REPLACED, _MASK), also=("attention",), name="replaced"),
     *(
         Subject("linear_as_conv", text, also=("activation_as_image",), name=name)
         for name, text in (

@@ -93,11 +93,30 @@ def test_a_mask_from_outside_without_a_guard_is_taken() -> None:
         assert rewritten(source, ["attention"], [feeds(2, 5, 7, m=mask)]).counts == {"attention": 1}
 
 
-def test_sums_of_lowest_floats_are_refused() -> None:
-    mask = "m1 = Where(keep, zero, low) m2 = Where(keep, zero, low) m = Add(m1, m2) a = Add(z, m)"
-    source = text(SCORES["divided"], mask, ENDS["plain"], ", bool[b, 1, s, t] keep")
-    result = rewritten(source, ["attention"], [feeds(2, 5, 7, keep=keep(2, 1, 5, 7))])
-    assert result.reason("attention") == "its mask mixes forbidding numbers"
+TWO_MASKS = ", bool[b, 1, s, t] keep, bool[1, 1, s, t] seen"
+
+
+@pytest.mark.parametrize("second", ["low", "none"])
+def test_what_two_masks_forbid_has_no_share_beside_what_one_forbids(second: str) -> None:
+    mask = f"""m1 = Where(keep, zero, low) m2 = Where(seen, zero, {second})
+    m = Add(m1, m2) a = Add(z, m)"""
+    source = text(SCORES["divided"], mask, ENDS["plain"], TWO_MASKS)
+    seen = np.tri(5, 5, dtype=bool)[None, None]
+    sizes = [feeds(2, 5, 5, keep=keep(2, 1, 5, 5, row=row), seen=seen) for row in (None, 2)]
+    result = rewritten(source, ["attention"], sizes)
+    assert result.counts == {"attention": 1}
+    assert "IsInf" in result.operators
+
+
+def test_positions_beside_a_mask_are_no_second_mask() -> None:
+    mask = "m1 = Where(keep, zero, low) m = Add(m1, far) a = Add(z, m)"
+    inputs = ", bool[b, 1, s, t] keep, int64[3, 1, t] steps"
+    cast = "far = Cast<to=1>(steps)"
+    source = text(SCORES["divided"], f"{cast} {mask}", ENDS["plain"], inputs)
+    steps = np.random.default_rng(0).integers(0, 9, (3, 1, 7))
+    result = rewritten(source, ["attention"], [feeds(2, 5, 7, keep=keep(2, 1, 5, 7), steps=steps)])
+    assert result.counts == {"attention": 1}
+    assert "IsInf" not in result.operators
 
 
 def test_softmax_over_another_axis_is_no_attention() -> None:

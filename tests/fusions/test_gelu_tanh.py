@@ -27,6 +27,20 @@ def test_every_spelling_becomes_one_gelu(cube: str, end: str) -> None:
     assert next(iter(result.model.graph)).attributes["approximate"].value == "tanh"
 
 
+SQUARES = {
+    "one by one": "kx = Mul(x, k) c = Mul(kx, x)",
+    "squared": "xx = Mul(x, x) c = Mul(k, xx)",
+}
+
+
+@pytest.mark.parametrize("square", SQUARES.values(), ids=SQUARES.keys())
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+def test_with_x_out_of_the_brackets(square: str, end: str) -> None:
+    middle = "b = Add(one, c) sx = Mul(s, x) i = Mul(sx, b) t = Tanh(i) o = Add(t, one)"
+    result = rewritten(f"{HEAD} {{ {CONSTANTS} {square} {middle} {end} }}", ["gelu_tanh"], FEEDS)
+    assert result.operators == ["Gelu"]
+
+
 def test_another_factor_is_no_gelu() -> None:
     body = f"""{CUBES["pow"]} kc = Mul(c, k) i = Add(x, kc) si = Mul(i, s) t = Tanh(si)
     o = Add(t, one) {ENDS["half last"]}"""

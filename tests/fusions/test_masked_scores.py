@@ -36,3 +36,65 @@ def test_a_number_that_adds_axes_stays() -> None:
                             "low = Constant<value=float[1,1,1,1,1] {-1e38}>()")  # fmt: skip
     source = source.replace("(float[b, 2, 3, 4] y)", "(float[k, b, 2, 3, 4] y)")
     assert rewritten(source, [NAME], [feeds(1)]).counts == {}
+
+
+SCORES = """kt = Transpose<perm=[0,1,3,2]>(k) p = MatMul(q, kt)
+    half = Constant<value_float=0.5>() x = Mul(p, half)"""
+CHOICES = {
+    "what is allowed": "o = Where(m, x, low)",
+    "what is forbidden": "n = Not(m) o = Where(n, low, x)",
+    "without a scale": "o = Where(m, p, low)",
+    "before another mask": "a = Where(m, x, low) o = Add(a, far)",
+    "of everything": "n = Not(m) h = Expand(n, full) o = Where(h, low, x)",
+}
+
+
+def replaced(choice: str, low: str = "-3.4028234663852886e38", end: str = "") -> str:
+    return f"""<ir_version: 9, opset_import: ["": 18]>
+    g (float[b, 2, 3, 8] q, float[b, 2, 4, 8] k, bool[1, 1, 3, 4] m, float[1, 2, 1, 4] far)
+    => (float[b, 2, 3, 4] y) {{
+    low = Constant<value_float={low}>() full = Constant<value_ints=[1, 1, 3, 4]>()
+    {SCORES} {choice} {end or "y = Softmax<axis=-1>(o)"} }}"""
+
+
+def chosen(batch: int) -> dict[str, np.ndarray]:
+    mask = np.tri(3, 4, dtype=bool)[None, None]
+    mask[..., 1, :] = False  # a row of which nothing is allowed
+    return {
+        "q": floats(batch, 2, 3, 8),
+        "k": floats(batch, 2, 4, 8, seed=1),
+        "m": mask,
+        "far": floats(1, 2, 1, 4, seed=2),
+    }
+
+
+@pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES.keys())
+def test_scores_that_are_replaced(choice: str) -> None:
+    result = rewritten(replaced(choice), [NAME], [chosen(batch) for batch in (0, 1, 3)])
+    assert result.counts == {NAME: 1}
+    wheres = [node for node in result.model.graph if node.op_type == "Where"]
+    assert "x" not in {value.name for value in wheres[0].inputs if value is not None}
+
+
+def test_scores_that_are_replaced_by_nothing_at_all() -> None:
+    feeds = [{**chosen(batch), "m": np.tri(3, 4, dtype=bool)[None, None]} for batch in (1, 3)]
+    source = replaced(CHOICES["what is allowed"], "-inf")
+    assert rewritten(source, [NAME], feeds).counts == {NAME: 1}
+
+
+@pytest.mark.parametrize(
+    ("choice", "low", "end"),
+    [
+        (CHOICES["what is allowed"], "-10000.0", ""),
+        (CHOICES["what is allowed"], "3e38", ""),
+        (CHOICES["what is allowed"], "-1e38", "y = Relu(o)"),
+        (CHOICES["what is allowed"], "-1e38", "s = Softmax<axis=-1>(o) y = Add(s, o)"),
+        ("e = Exp(far) d = Expand(e, full) o = Where(m, d, low)", "-1e38", ""),
+    ],
+    ids=["number", "highest", "no softmax", "read twice", "no product"],
+)
+def test_other_choices_stay(choice: str, low: str, end: str) -> None:
+    source = replaced(choice, low, end)
+    if "d = Expand" in choice:
+        source = source.replace("(float[b, 2, 3, 4] y)", "(float[1, 2, 3, 4] y)")
+    assert rewritten(source, [NAME], []).counts == {}

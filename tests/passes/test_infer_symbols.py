@@ -1,4 +1,4 @@
-from modelkit.passes.infer_symbols import content_of, infer_symbols
+from modelkit.passes.infer_symbols import content_of, infer_symbols, shape_of
 from modelkit.passes.symbols.known import Content
 from tests.passes.harness import model_of
 
@@ -19,6 +19,15 @@ g (float[batch, seq, 8] x) => (float[a, b, c] y) <float[8, 8] w> {
 
 def test_names_run_through_and_declared_outputs_stay() -> None:
     assert shapes(CHAIN) == {"m": "[batch,seq,8]", "r": "[batch,seq,8]", "y": "[a,b,c]"}
+
+
+def test_the_shape_of_an_output_is_known_beside_the_one_it_is_declared() -> None:
+    model = model_of(CHAIN)
+    infer_symbols(model)
+    shape = shape_of(model.graph.outputs[0])
+    assert shape is not None
+    assert str(shape) == "[batch,seq,8]"
+    assert shape_of(model.graph.inputs[0]) == model.graph.inputs[0].shape
 
 
 def test_a_second_run_learns_nothing() -> None:

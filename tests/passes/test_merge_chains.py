@@ -91,3 +91,15 @@ def test_a_first_node_that_others_read_stays_for_them() -> None:
         if node.op_type == "Transpose"
     )
     assert np.ndim(FEEDS["x"]) == 3
+
+
+@pytest.mark.parametrize(("axes", "left"), [("b, s", 0), ("s, b", 2)], ids=["same", "turned"])
+def test_reshapes_to_computed_lengths_that_end_where_they_began_go(axes: str, left: int) -> None:
+    text = f"""<ir_version: 8, opset_import: ["": 17]> g (float[b, s, 4] x) => (float[i, j, k] y)
+    <int64[1] flat = {{-1}}, int64[1] four = {{4}}> {{
+      b = Shape<start = 0, end = 1>(x) s = Shape<start = 1, end = 2>(x)
+      d = Concat<axis = 0>({axes}, four) e = Reshape(x, flat) r = Reshape(e, d) y = Exp(r)
+    }}"""
+    trials = ({"x": normal(2, 3, 4)}, {"x": normal(1, 3, 4)})
+    model, _ = applied(text, *PASSES, trials=trials)
+    assert ops(model).get("Reshape", 0) == left

@@ -72,6 +72,17 @@ def test_a_reader_in_a_branch_keeps_its_flat_batch() -> None:
     assert after(text, trial)["MatMul"] == 1
 
 
+def test_an_operand_that_is_an_output_of_other_names_is_known() -> None:
+    # Caches of decoders: exporters give the axes of outputs names of their own.
+    text = flattened(rows="4, 5").replace(
+        "(float[batch, 3, 4, 5] x, float[batch, 3, 5, 6] z) => (float[i, j, k, l] y)",
+        "(float[batch, 3, 4, 5] x, float[batch, 3, 5, 6] z) => (float[i, j, k, l] y, float[o, p, q, r] c)",
+    )
+    text = text.replace("g = Reshape(z, second)", "c = Neg(z) g = Reshape(c, second)")
+    trials = [feeds((b, 3, 4, 5), (b, 3, 5, 6)) for b in (1, 2)]
+    assert after(text, *trials) == {"Neg": 1, "MatMul": 1, "Exp": 1}
+
+
 def test_rows_of_one_number_are_no_axes_of_one() -> None:
     text = flattened(left="batch, 3, 1, 5", rows="1, 5", back="-1, 3, 1, 6")
     trial = feeds((2, 3, 1, 5), (2, 3, 5, 6))
