@@ -79,7 +79,21 @@ def when(
 
 def fills(mask: ir.Value) -> set[str]:
     """By which numbers a mask forbids: "-inf", "lowest", "unknown"; "sum" if it adds such masks."""
+    found, sums = _found(mask)
+    if "lowest" in found and any(_forbids_twice(each) for each in sums):
+        found.add("sum")
+    return found
+
+
+def _forbids_twice(node: ir.Node) -> bool:
+    """Whether more than one operand of a sum may forbid."""
+    return sum(each is not None and bool(_found(each)[0]) for each in node.inputs) > 1
+
+
+def _found(mask: ir.Value) -> tuple[set[str], list[ir.Node]]:
+    """The numbers a mask may forbid by, and the sums among what makes it."""
     found: set[str] = set()
+    sums: list[ir.Node] = []
     waiting, seen = [(mask, 0)], {mask}
     while waiting:
         value, depth = waiting.pop()
@@ -95,8 +109,8 @@ def fills(mask: ir.Value) -> set[str]:
         if node is None or depth > _DEEPEST:
             found |= {"unknown"} if is_float else set()
             continue
-        if node.op_type in ("Add", "Sum") and is_float and _forbids_twice(node):
-            found.add("sum")
+        if node.op_type in ("Add", "Sum") and is_float:
+            sums.append(node)
         if is_float and _may_be_infinite(node):
             found.add("-inf")
         for operand in node.inputs:
@@ -104,12 +118,7 @@ def fills(mask: ir.Value) -> set[str]:
             if operand is not None and operand not in seen and _may_fill(operand):
                 seen.add(operand)
                 waiting.append((operand, depth + 1))
-    return found
-
-
-def _forbids_twice(node: ir.Node) -> bool:
-    """Whether more than one operand of a sum may forbid."""
-    return sum(bool(fills(each)) for each in node.inputs if each is not None) > 1
+    return found, sums
 
 
 def _may_be_infinite(node: ir.Node) -> bool:
