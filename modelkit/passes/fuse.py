@@ -7,6 +7,7 @@ from modelkit import progress
 from modelkit.errors import Unsupported
 from modelkit.model import Model, clone
 from modelkit.passes.convert_opset import convert_opset
+from modelkit.passes.opsets.runnable import runnable
 from modelkit.reports import Change, NearMiss
 from modelkit.rewrite import Applied, Fusion, apply
 
@@ -16,6 +17,8 @@ WORKING = 23
 MAX_ROUNDS = 4
 FINISHING = 100
 """The order from which on fusions wait until no other fits any more."""
+
+_NEEDS = "needs opset"
 
 Allow = Callable[[Fusion], str | None]
 Watch = Callable[[str, Model], None]
@@ -43,13 +46,14 @@ def fuse(
 ) -> Fused:
     """Return the fused model, which may be ``model`` itself: give a clone to keep it as it was.
 
-    The fusions run at opset ``min(highest, 23)``.  If none that fired needs more than the opset
-    the model had, they run again at that one, so that no opset is raised for nothing.  ``clean``
+    The fusions run at opset ``min(highest, 23)``, or the newest below at which the runtime has all
+    kernels.  If none that fired needs more than the opset the model had, they run again at that
+    one, so that no opset is raised for nothing.  ``clean``
     is run after a conversion and after the fusions; ``allow`` gives the reason to leave one out.
     With ``watch`` the fusions are applied one by one, and it sees the model after each that fired.
     """
     before = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
-    working = min(highest, WORKING)
+    working, last = runnable(model, min(highest, WORKING))
     notes: tuple[str, ...] = ()
     misses: tuple[NearMiss, ...] | None = None
     if before < working:
@@ -58,16 +62,24 @@ def fuse(
         except Unsupported as error:
             notes = (f"opset stays {before}: {error.cause or error.message}",)
         else:
+            misses = tuple(applied.near_misses)
+            notes = _ends(misses, working, last)
             if applied.opset_needed > before:
                 note = f"opset {before} became {working}, which fusions need"
-                return Fused(
-                    raised, (*applied.changes, *cleaned), tuple(applied.near_misses), (note,)
-                )
+                return Fused(raised, (*applied.changes, *cleaned), misses, (note, *notes))
             # Seen at the higher opset, no fusion is missing only because it needs one.
-            misses = tuple(applied.near_misses)
     kept, applied, cleaned = _at(before, model, fusions, allow, clean, watch)
-    misses = tuple(applied.near_misses) if misses is None else misses
+    if misses is None:
+        misses = tuple(applied.near_misses)
+        notes = (*notes, *_ends(misses, working, last))
     return Fused(kept, (*applied.changes, *cleaned), misses, notes)
+
+
+def _ends(misses: Sequence[NearMiss], version: int, last: str) -> tuple[str, ...]:
+    """Why the opset did not rise further, where that left fusions out."""
+    if not last or not any(miss.reason.startswith(_NEEDS) for miss in misses):
+        return ()
+    return (f"the opset stays below {version + 1}: ONNX Runtime has no kernel for {last} there",)
 
 
 def _at(
@@ -85,7 +97,7 @@ def _at(
 
     def permitted(fusion: Fusion) -> str | None:
         if fusion.opset > version:
-            return f"needs opset {fusion.opset}, the model has {version}"
+            return f"{_NEEDS} {fusion.opset}, the model has {version}"
         return allow(fusion)
 
     changes: list[Change] = []

@@ -7,6 +7,8 @@ import onnxruntime.capi.onnxruntime_pybind11_state as native
 
 from modelkit.runtime import session as session  # says in our words when the runtime is missing
 
+_OPEN = 2**31 - 1
+
 Key = tuple[str, str]
 """Domain ("" for ai.onnx) and operator."""
 
@@ -22,6 +24,10 @@ def kernels() -> Mapping[Key, tuple[tuple[int, int], ...]]:
 
 
 def has_kernel(domain: str, op: str, since: int) -> bool:
-    """Whether a kernel takes the form of ``op`` that opset ``since`` introduced."""
+    """Whether a kernel takes the form of ``op`` that opset ``since`` introduced.
+
+    As ONNX Runtime's kernel registry counts: a range without an end is the one form it begins with.
+    """
     name = "" if domain == "ai.onnx" else domain
-    return any(low <= since <= high for low, high in kernels().get((name, op), ()))
+    ranges = kernels().get((name, op), ())
+    return any(low == since or low <= since <= high < _OPEN for low, high in ranges)
