@@ -1,7 +1,8 @@
 """Write Softplus by vectorized operators: max(x, 0) + log(1 + exp(-|x|)).
 
-Why: ONNX Runtime's kernel computes one number at a time; the parts take a quarter of its time.
-Equal: up to float rounding.
+Why: ONNX Runtime's kernel computes one number at a time; the parts take 0.4 of its time.
+Equal: up to float rounding, of small results too: what a power loses beside 1 is added as the first
+term of the logarithm's series.
 """
 
 import numpy as np
@@ -23,5 +24,9 @@ def when(x: Capture) -> str | None:
 
 
 def after(x: Capture) -> Expr:
-    tail = op.Log(op.Exp(-op.Abs(x)) + np.array(1, np.float32))
+    one = np.array(1, np.float32)
+    power = op.Exp(-op.Abs(x))
+    rounded = power + one
+    lost = power - (rounded - one)
+    tail = op.Log(rounded) + lost / rounded
     return op.Max(x, np.array(0, np.float32)) + tail
