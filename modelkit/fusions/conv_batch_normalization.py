@@ -45,6 +45,19 @@ def when(
     return None
 
 
+def scaling(
+    b: Capture, scale: Capture, shift: Capture, mean: Capture, var: Capture, norm: Capture
+) -> tuple[np.ndarray, np.ndarray]:
+    """By what a normalization multiplies each channel of what stands before it, and the new bias.
+
+    ``b`` is the bias there may be already; both results are [channels].
+    """
+    gain, offset, center, spread = (np.asarray(part.const) for part in (scale, shift, mean, var))
+    factor = gain / np.sqrt(spread + norm.attrs.get("epsilon", 1e-5))
+    bias = np.zeros_like(center) if b.const is None else b.const.reshape(-1)
+    return factor, ((bias - center) * factor + offset).astype(center.dtype)
+
+
 def after(
     x: Capture,
     w: Capture,
@@ -56,12 +69,7 @@ def after(
     conv: Capture,
     norm: Capture,
 ) -> Expr:
-    weight, gain, offset, center, spread = (
-        np.asarray(part.const) for part in (w, scale, shift, mean, var)
-    )
-    factor = gain / np.sqrt(spread + norm.attrs.get("epsilon", 1e-5))
-    bias = np.zeros_like(center) if b.const is None else b.const
+    weight = np.asarray(w.const)
+    factor, bias = scaling(b, scale, shift, mean, var, norm)
     folded = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
-    kind = weight.dtype
-    moved = (bias - center) * factor + offset
-    return op.Conv(x, folded.astype(kind), moved.astype(kind), **conv.attrs)
+    return op.Conv(x, folded.astype(weight.dtype), bias.astype(weight.dtype), **conv.attrs)
