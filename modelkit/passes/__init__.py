@@ -39,6 +39,7 @@ from modelkit.passes.share_kernels import share_kernels
 from modelkit.passes.split_batches import split_batches
 from modelkit.passes.split_early import split_early
 from modelkit.passes.trace_dims import trace_dims
+from modelkit.passes.unroll_einsums import unroll_einsums
 from modelkit.reports import Change
 
 Pass = Callable[[Model], Changes]
@@ -58,6 +59,7 @@ BASIC: tuple[Pass, ...] = (
     fold_constants,
     remove_dead_branches,
     restore_batch_axes,
+    unroll_einsums,
     split_early,
     split_batches,
     settle_reshapes,

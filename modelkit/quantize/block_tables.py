@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import add_constant, const_of
+from modelkit.passes.maker import Maker
 from modelkit.quantize.blocks import Blocks
 from modelkit.quantize.embeddings import Tables
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.nbits import Nbits
 from modelkit.quantize.weights import home
 

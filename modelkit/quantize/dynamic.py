@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, const_of, nested
+from modelkit.passes.maker import Maker
 from modelkit.quantize.embeddings import Tables, is_table
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.recurrent import RECURRENT, Recurrent
 from modelkit.quantize.weights import Packer, array_of, is_weight, why_without

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import add_constant, add_lazy, release
-from modelkit.quantize.maker import Maker
+from modelkit.passes.maker import Maker
 from modelkit.quantize.weights import array_of, home, is_weight, symmetric
 
 _SMALLEST_TABLE = 20_000

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import add_constant, const_of
+from modelkit.passes.maker import Maker
 from modelkit.quantize.linears import constant_bias
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.plan import SAME, Layer, Plan, clamp_after, settled
 from modelkit.quantize.ranges import Range
 from modelkit.quantize.weights import array_of, symmetric

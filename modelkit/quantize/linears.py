@@ -12,8 +12,8 @@ import onnx_ir as ir
 from modelkit.model import Model, add_constant, add_lazy, const_of
 from modelkit.model.walk import graphs
 from modelkit.passes import Changes
+from modelkit.passes.maker import Maker
 from modelkit.passes.surgery import is_onnx
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.weights import array_of, home, is_weight
 
 

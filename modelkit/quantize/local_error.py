@@ -13,9 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, clone, const_of
+from modelkit.passes.maker import Maker
 from modelkit.quantize.emit import Form, parameters
 from modelkit.quantize.linears import constant_bias
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.observe import Samples, observe
 from modelkit.quantize.plan import Layer, Plan
 from modelkit.quantize.ranges import Range

@@ -14,9 +14,9 @@ import onnx_ir as ir
 from modelkit.model import Model, add_constant, add_lazy, const_of, release
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
+from modelkit.passes.maker import Maker
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.linears import constant_bias, width_of
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.weights import is_weight
 
 _SPLIT_BY_COUNT = 13  # opset from which Split takes its sizes as an input

@@ -11,9 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import add_constant, add_lazy, const_of, release
+from modelkit.passes.maker import Maker
 from modelkit.quantize.blocks import Blocks, Rounded, Rounding, nearest, packed
 from modelkit.quantize.linears import constant_bias
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.weights import home, is_weight
 
 DOMAIN = "com.microsoft"

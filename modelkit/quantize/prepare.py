@@ -14,8 +14,8 @@ from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.restore_convolutions import restore_convolutions
+from modelkit.passes.unroll_einsums import unroll_einsums
 from modelkit.quantize import island_activations, island_residuals, islands
-from modelkit.quantize.einsums import unroll_einsums
 from modelkit.rewrite import apply, read_fusion
 
 _PASSES = (

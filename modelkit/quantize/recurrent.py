@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import add_constant
-from modelkit.quantize.maker import Maker
+from modelkit.passes.maker import Maker
 from modelkit.quantize.weights import LARGEST, array_of, home, is_weight, symmetric
 
 RECURRENT = ("LSTM", "GRU", "RNN")

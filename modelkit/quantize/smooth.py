@@ -14,9 +14,9 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, add_constant, const_of
+from modelkit.passes.maker import Maker
 from modelkit.passes.surgery import is_onnx
 from modelkit.quantize.heads import heads_of
-from modelkit.quantize.maker import Maker
 from modelkit.quantize.observe import Samples, observe
 from modelkit.quantize.plan import Layer, Plan
 from modelkit.quantize.weights import array_of, symmetric

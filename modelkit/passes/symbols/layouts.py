@@ -7,8 +7,10 @@ import onnx_ir as ir
 
 from modelkit.model import dims
 from modelkit.model.dims import Dim
+from modelkit.passes.equations import equation_of
 from modelkit.passes.symbols.contents import product, spelled
 from modelkit.passes.symbols.known import Known, Shape, option, wrapped
+from modelkit.passes.symbols.shapes import broadcast
 
 
 def _transpose(node: ir.Node, known: Known) -> Shape | None:
@@ -19,6 +21,22 @@ def _transpose(node: ir.Node, known: Known) -> Shape | None:
     if sorted(order) != list(range(len(shape))):
         return None
     return tuple(shape[axis] for axis in order)
+
+
+def _einsum(node: ir.Node, known: Known) -> Shape | None:
+    shapes = [known.shape(value) for value in node.inputs]
+    equation = equation_of(node, [None if shape is None else len(shape) for shape in shapes])
+    if equation is None:
+        return None
+    found: dict[str, list[Shape]] = {letter: [] for letter in equation.result}
+    for term, shape in zip(equation.terms, shapes, strict=True):
+        if shape is None:
+            return None
+        for letter, dim in zip(term, shape, strict=True):
+            if letter in found:
+                found[letter].append((dim,))
+    # As elsewhere, a length of 1 is repeated.
+    return tuple(broadcast(found[letter], known)[0] for letter in equation.result)
 
 
 def _reshape(node: ir.Node, known: Known) -> Shape | None:
@@ -85,6 +103,6 @@ def _flatten(node: ir.Node, known: Known) -> Shape | None:
 
 
 RULES: dict[str, Callable[[ir.Node, Known], Shape | None]] = {
-    "Flatten": _flatten, "Reshape": _reshape, "Squeeze": _squeeze, "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
+    "Einsum": _einsum, "Flatten": _flatten, "Reshape": _reshape, "Squeeze": _squeeze,
+    "Transpose": _transpose, "Unsqueeze": _unsqueeze,
 }  # fmt: skip

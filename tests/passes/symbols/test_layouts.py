@@ -13,6 +13,9 @@ from tests.passes.symbols.test_shapes import shape_of
         ("r = Flatten(x)", "[batch,12*seq]"),
         ("r = Flatten<axis = -1>(x)", "[batch*seq,12]"),
         ("r = Unsqueeze(x, two)", "[batch,1,1,seq,12]"),
+        ('r = Einsum<equation = "bsd,btd->bts">(x, x)', "[batch,seq,seq]"),
+        ('r = Einsum<equation = "...d->d...">(x)', "[12,batch,seq]"),
+        ('r = Einsum<equation = "bsd,cd->bc">(x, x)', "None"),
         ("u = Unsqueeze(x, two)\nr = Squeeze(u, v1)", "[batch,1,seq,12]"),
     ],
 )

@@ -1,4 +1,4 @@
-from modelkit.quantize.maker import Maker
+from modelkit.passes.maker import Maker
 from tests.quantize.graphs import model_of
 
 
