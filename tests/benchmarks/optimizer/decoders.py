@@ -52,6 +52,14 @@ def qwen3(full: bool) -> torch.nn.Module:
     return Call(perturbed(transformers.Qwen3ForCausalLM(config)), step)
 
 
+def bloom(full: bool) -> torch.nn.Module:
+    """BLOOM-560M: 1024 wide, 16 heads, positions as slopes on scores of flattened heads."""
+    config = transformers.BloomConfig(
+        hidden_size=1024, n_layer=12 if full else 3, n_head=16, vocab_size=VOCABULARY
+    )
+    return Call(perturbed(transformers.BloomForCausalLM(config)), step)
+
+
 def decoder(name: str, build: Callable[[bool], Any], layers: int, heads: int, width: int) -> Recipe:
     past = [
         Input(f"past.{layer}.{part}", ("batch", heads, "past", width))
@@ -75,6 +83,7 @@ def _sizes(batch: int, tokens: int, past: int) -> dict[str, int]:
 def recipes(full: bool) -> tuple[Recipe, ...]:
     """Their inputs grow with their depth."""
     return (
+        decoder("bloom", bloom, 12 if full else 3, 16, 64),
         decoder("gpt2", gpt2, 12 if full else 3, 12, 64),
         decoder("llama", llama, 8 if full else 2, 4, 64),
         decoder("qwen3", qwen3, 12 if full else 3, 8, 128),

@@ -75,6 +75,12 @@ def regnet(full: bool) -> torch.nn.Module:
     return Call(perturbed(transformers.RegNetForImageClassification(config)), _logits)
 
 
+def textnet(full: bool) -> torch.nn.Module:
+    """TextNet-T (Chen et al., 2021): kernels of 3x3, 3x1 and 1x3 side by side, as it is trained."""
+    config = transformers.TextNetConfig()
+    return Call(perturbed(transformers.TextNetForImageClassification(config)), _logits)
+
+
 def detr(full: bool) -> torch.nn.Module:
     """DETR with a ResNet-50 backbone at 320."""
     layers = 6 if full else 2
@@ -110,5 +116,6 @@ RECIPES = (
     _picture("mobilenet_v2", mobilenet_v2, ("logits",)),
     _picture("efficientnet", efficientnet, ("logits",)),
     _picture("regnet", regnet, ("logits",)),
+    _picture("textnet", textnet, ("logits",)),
     _picture("detr", detr, ("logits", "boxes"), side=320),
 )

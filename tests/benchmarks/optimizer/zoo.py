@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.benchmarks.optimizer import (
     activations,
     audio,
+    branches,
     decoders,
     dense,
     export,
@@ -91,6 +92,7 @@ def recipes_of(full: bool) -> tuple[Recipe, ...]:
         *modules.RECIPES,
         *dense.RECIPES,
         *matrices.RECIPES,
+        *branches.RECIPES,
         *gated.RECIPES,
         *activations.RECIPES,
         *audio.RECIPES,
