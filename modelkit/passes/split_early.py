@@ -44,6 +44,8 @@ def _moved(model: Model, graph: ir.Graph, node: ir.Node) -> bool:
     operands = [value for value in maker.inputs if value is not None]
     if len(operands) < len(maker.inputs) or not all(_may_split(each, flat) for each in operands):
         return False
+    if all(_stays(each, flat) for each in operands):
+        return False
     sources = [_split(model, graph, node, each) for each in operands]
     if None in sources:
         return False
@@ -98,14 +100,17 @@ def _comes_from_batches(value: ir.Value, depth: int) -> bool:
 def _may_split(value: ir.Value, flat: ir.Value) -> bool:
     if value.shape is None or flat.shape is None:
         return False
-    if _stays(value):
+    if _stays(value, flat):
         return True
     return len(value.shape) == 3 and same_dims(list(value.shape)[:1], list(flat.shape)[:1])
 
 
-def _stays(value: ir.Value) -> bool:
+def _stays(value: ir.Value, flat: ir.Value) -> bool:
     """Whether ``value`` is the same for the whole batch, so that it needs no axes of it."""
     assert value.shape is not None
+    assert flat.shape is not None
+    if same_dims(list(value.shape), list(flat.shape)):  # a batch of one
+        return False
     return len(value.shape) < 3 or (len(value.shape) == 3 and value.shape[0] == 1)
 
 
@@ -116,7 +121,7 @@ def _split(model: Model, graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.
     assert flat.shape is not None
     assert made.shape is not None
     assert value.shape is not None
-    if _stays(value):
+    if _stays(value, flat):
         return value
     shape = node.inputs[1]
     if not same_dims(list(value.shape), list(flat.shape)):

@@ -72,6 +72,19 @@ def test_shares_that_are_flattened_and_split_again() -> None:
     assert "Reshape" not in ops(model)
 
 
+def test_a_batch_of_one_head_keeps_its_axes() -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[1, 1, s, t] x) => (float[i, j, k, l] y)
+    <int64[1] one = {1}, float half = {0.5}> {
+      s = Shape<start = 2>(x) three = Concat<axis = 0>(one, s) four = Concat<axis = 0>(one, one, s)
+      f = Reshape(x, three) e = Mul(f, half) r = Reshape(e, four) y = Exp(r)
+    }"""
+    before, model = model_of(text), model_of(text)
+    run_passes(model, BASIC)
+    check(model, {"x": normal(1, 1, 4, 6)}, before=before)
+    assert ops(model) == {"Mul": 1, "Exp": 1}
+
+
 @pytest.mark.parametrize(
     "text",
     [
