@@ -19,6 +19,9 @@ OPSET = 23
 # ONNX Runtime's kernel takes the lowest float, but not this, for "never" (measured, 1.31).
 ALMOST_LOWEST = -3e38
 _DEEPEST = 12
+_MIXING = ("Conv", "Einsum", "Gemm", "LayerNormalization", "MatMul", "RMSNormalization", "Sigmoid",
+           "Softmax", "Tanh")  # fmt: skip
+"""What they make of activations are positions or gates, no numbers that forbid."""
 
 
 def _scores(q: Expr, kt: Expr, q_scale: Expr, k_scale: Expr, scale: Expr) -> Expr:
@@ -66,7 +69,9 @@ def when(
     if q.dtype != ir.DataType.FLOAT:
         return "it is not float32"
     for part in (q_scale, k_scale, scale, q_divisor, k_divisor, divisor):
-        if part.value is not None and (part.const is None or part.const.size != 1):
+        if part.value is None or (part is scale and _is_by_head(scale, q)):
+            continue
+        if part.const is None or part.const.size != 1:
             return "a scale is not a constant number"
     if mask.value is None:
         return None
@@ -75,6 +80,13 @@ def when(
     if guard.value is not None and "unknown" in fills(mask.value):
         return "its mask comes from outside, and its fill value is unknown"
     return None
+
+
+def _is_by_head(scale: Capture, q: Capture) -> bool:
+    """Whether scores are multiplied by a number for each head, as the cosines of Swin v2 are."""
+    if scale.const is None or q.shape is None or not 3 <= scale.const.ndim <= 4:
+        return False
+    return scale.const.shape[-3:] == (q.shape[1], 1, 1) and scale.const.size == q.shape[1]
 
 
 def fills(mask: ir.Value) -> set[str]:
@@ -115,7 +127,7 @@ def _found(mask: ir.Value) -> tuple[set[str], list[ir.Node]]:
             found.add("-inf")
         for operand in node.inputs:
             # What is no float chooses between numbers or counts; none of it is a lowest float.
-            if operand is not None and operand not in seen and _may_fill(operand):
+            if operand is not None and operand not in seen and _may_fill(operand, node):
                 seen.add(operand)
                 waiting.append((operand, depth + 1))
     return found, sums
@@ -128,7 +140,9 @@ def _may_be_infinite(node: ir.Node) -> bool:
     return node.op_type in ("Log", "Reciprocal")
 
 
-def _may_fill(value: ir.Value) -> bool:
+def _may_fill(value: ir.Value, user: ir.Node) -> bool:
+    if user.op_type in _MIXING and value.const_value is None:
+        return False
     return value.dtype is None or value.dtype.is_floating_point()
 
 
@@ -149,12 +163,15 @@ def after(
     divisor: Capture,
 ) -> Expr:
     factor = 1.0
+    query: Expr = q
+    if scale.const is not None and scale.const.size > 1:
+        query, scale = q * scale, Capture(None)  # fewer products than of all scores
     for part in (q_scale, k_scale, scale):
         factor *= _number(part)
     for part in (q_divisor, k_divisor, divisor):
         factor /= _number(part)
     key = op.Transpose(kt, perm=[0, 1, 3, 2])
-    return op.Attention(q, key, v, _full_mask(mask, q), scale=factor)
+    return op.Attention(query, key, v, _full_mask(mask, q), scale=factor)
 
 
 def _number(part: Capture) -> float:

@@ -119,6 +119,34 @@ def test_positions_beside_a_mask_are_no_second_mask() -> None:
     assert "IsInf" not in result.operators
 
 
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+def test_positions_computed_from_the_queries_forbid_nothing(end: str) -> None:
+    mask = "m = MatMul(q, far) a = Add(z, m)"
+    source = text(SCORES["divided"], mask, end, ", float[b, 3, 8, t] far")
+    sizes = [feeds(2, 5, 7, far=floats(2, 3, 8, 7, seed=5))]
+    result = rewritten(source, ["attention"], sizes)
+    assert result.counts == {"attention": 1}
+    assert "Max" not in result.operators
+
+
+HEADWISE = "by = Constant<value=float[{}] {{0.5, 2.0, 10.0}}>() p = MatMul(q, kt) a = Mul({}, {})"
+
+
+@pytest.mark.parametrize("order", [("p", "by"), ("by", "p")])
+@pytest.mark.parametrize("shape", ["3,1,1", "1,3,1,1"])
+def test_a_scale_for_each_head_goes_to_the_queries(shape: str, order: tuple[str, str]) -> None:
+    source = text(HEADWISE.format(shape, *order), "", ENDS["plain"])
+    result = rewritten(source, ["attention"], SIZES)
+    assert result.counts == {"attention": 1}
+    assert "Softmax" not in result.operators
+
+
+def test_a_scale_for_each_query_is_refused() -> None:
+    source = text(HEADWISE.format("1,1,3,1", "p", "by"), "", ENDS["plain"])
+    result = rewritten(source, ["attention"], [feeds(2, 3, 7)])
+    assert result.reason("attention") == "a scale is not a constant number"
+
+
 def test_softmax_over_another_axis_is_no_attention() -> None:
     source = text(SCORES["divided"].replace("z =", "a ="), "", ENDS["plain"]).replace(
         "axis=-1", "axis=1"
