@@ -1,11 +1,14 @@
 """Split a flattened batch before what is computed alike for every row, not behind it."""
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, const_of, fresh_name
+from modelkit.model import Model, const_of
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
+from modelkit.passes.maker import Maker
 from modelkit.passes.split_batches import operand_of
 from modelkit.passes.surgery import attribute, bypass, constant, drop, is_onnx, rank, same_dims
 
@@ -49,16 +52,10 @@ def _moved(model: Model, graph: ir.Graph, node: ir.Node) -> bool:
     sources = [_split(model, graph, node, each) for each in operands]
     if None in sources:
         return False
-    again = ir.node(maker.op_type, sources, name=fresh_name(graph, f"{maker.name}_split"))
-    if maker.op_type == "Softmax":
-        again.attributes.add(ir.AttrInt64("axis", -1))
-    again.outputs[0].name = fresh_name(graph, f"{flat.name}_split")
-    graph.insert_before(node, again)
-    return bypass(node, again.outputs[0]) and _dropped(maker)
-
-
-def _dropped(node: ir.Node) -> bool:
-    drop(node)
+    options: dict[str, Any] = {"axis": -1} if maker.op_type == "Softmax" else {}
+    if not bypass(node, Maker(graph, node).make(maker.op_type, sources, **options)):
+        return False
+    drop(maker)
     return True
 
 
@@ -128,8 +125,8 @@ def _split(model: Model, graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.
         shape = _shape_of(model, graph, node, value)
     if shape is None:
         return None
-    named = {"allowzero": attribute(node, "allowzero", 0)}
-    again = _inserted(graph, node, "Reshape", [value, shape], named, f"{value.name}_split")
+    zero = attribute(node, "allowzero", 0)
+    again = Maker(graph, node).make("Reshape", [value, shape], allowzero=zero)
     again.type = value.type
     again.shape = ir.Shape([*list(made.shape)[:-2], *list(value.shape)[1:]])
     return again
@@ -143,21 +140,10 @@ def _shape_of(model: Model, graph: ir.Graph, node: ir.Node, value: ir.Value) -> 
     ]
     if None in bounds:
         return None
-    first = _inserted(graph, node, "Slice", [node.inputs[1], *bounds], {}, f"{node.name}_batch")
-    last = _inserted(graph, node, "Shape", [value], {"start": 1}, f"{value.name}_rows")
-    return _inserted(graph, node, "Concat", [first, last], {"axis": 0}, f"{value.name}_shape")
-
-
-def _inserted(
-    graph: ir.Graph,
-    node: ir.Node,
-    kind: str,
-    inputs: list[ir.Value | None],
-    attributes: dict[str, int],
-    name: str,
-) -> ir.Value:
-    made = ir.node(kind, inputs, attributes, name=fresh_name(graph, name))
-    made.outputs[0].name = fresh_name(graph, name)
-    made.outputs[0].type = ir.TensorType(ir.DataType.INT64)
-    graph.insert_before(node, made)
-    return made.outputs[0]
+    maker = Maker(graph, node)
+    first = maker.make("Slice", [node.inputs[1], *bounds])
+    last = maker.make("Shape", [value], start=1)
+    whole = maker.make("Concat", [first, last], axis=0)
+    for each in (first, last, whole):
+        each.type = ir.TensorType(ir.DataType.INT64)
+    return whole
