@@ -188,9 +188,8 @@ def _full_mask(mask: Capture, q: Capture) -> Expr | None:
     if found & {"lowest", "unknown"}:
         lifted = op.Max(mask, np.array(ALMOST_LOWEST, np.float32))
     if "lowest" in found and found & {"-inf", "sum"}:
-        lifted = op.Where(
-            op.IsInf(mask), mask, lifted
-        )  # beside the lowest float, -inf has no share
+        # Beside the lowest float, -inf has no share.
+        lifted = op.Where(op.IsInf(mask), mask, lifted)
     if mask.shape[-2] != 1:
         return lifted
     rows = op.Shape(q, start=2, end=3)

@@ -9,11 +9,10 @@ Equal: up to float rounding; scores vanish beside the number that bounds them.
 import numpy as np
 import onnx_ir as ir
 
+from modelkit.fusions.masked_scores import LOW
 from modelkit.rewrite import Capture, Expr, either, op
 
 ORDER = -1  # before attention
-
-_LOW = -1e30
 
 
 def _scores(q: Expr, kt: Expr, inner: Expr) -> Expr:
@@ -55,7 +54,7 @@ def when(scores: Capture, mask: Capture, scale: Capture, by: Capture, low: Captu
 
 
 def _is_lowest(array: np.ndarray) -> bool:
-    return bool(np.isfinite(array).all() and array.max() <= _LOW)
+    return bool(np.isfinite(array).all() and array.max() <= LOW)
 
 
 def after(

@@ -13,7 +13,8 @@ from modelkit.rewrite import Capture, Expr, op
 
 ORDER = -1  # before attention
 
-_LOW = -1e30
+LOW = -1e30
+"""Beside it and what is lower, scores vanish."""
 _DEEPEST = 4
 _AROUND = ("Add", "Sub", "Mul", "Div", "Max")
 """What may stand between scores and the product they are, or the Softmax they go to."""
@@ -59,7 +60,7 @@ def when(
         return ""
     number = float(np.reshape(low.const, ()))
     lowest = -np.inf if kept.value is None else np.finfo(np.float32).min
-    return None if lowest <= number <= _LOW else ""
+    return None if lowest <= number <= LOW else ""
 
 
 def _is_product(value: ir.Value | None, depth: int = _DEEPEST) -> bool:

@@ -64,12 +64,11 @@ def when(
     first, second = _branches(w, v, conv, other)
     if second is None:
         return "its channels do not stay as many"
-    for each in (conv, other):
+    for each, branch in ((conv, first), (other, second)):
         if each.attrs.get("auto_pad", "NOTSET") != "NOTSET":
             return "its padding is not written out"
-        kernel = first.kernel if each is conv else second.kernel
-        dilations = each.attrs.get("dilations", (1,) * len(kernel.shape[2:]))
-        if any(step != 1 < size for step, size in zip(dilations, kernel.shape[2:], strict=True)):
+        dilations = each.attrs.get("dilations", (1,) * len(branch.sizes))
+        if any(step != 1 < size for step, size in zip(dilations, branch.sizes, strict=True)):
             return "it is dilated"
     return first.unlike(second)
 
@@ -85,9 +84,13 @@ class _Branch:
     tails: tuple[int, ...]
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.kernel.shape[2:]
+
+    @property
     def reach(self) -> list[int]:
         """By how much the padded map is longer than the map and the kernel, axis by axis."""
-        padding = zip(self.heads, self.tails, self.kernel.shape[2:], strict=True)
+        padding = zip(self.heads, self.tails, self.sizes, strict=True)
         return [head + tail - size for head, tail, size in padding]
 
     def unlike(self, other: "_Branch") -> str | None:
@@ -98,27 +101,26 @@ class _Branch:
             return "their strides or groups differ"
         if self.reach != other.reach:
             return "their results are not of one size"
-        both = prod(self.kernel.shape[2:]) + prod(other.kernel.shape[2:])
-        return "one kernel would hold more than both" if prod(self._sizes(other)) > both else None
+        if prod(self._frame(other).sizes) > prod(self.sizes) + prod(other.sizes):
+            return "one kernel would hold more than both"
+        return None
 
-    def _sizes(self, other: "_Branch") -> list[int]:
-        # Where the padded maps are as long, a kernel that begins and ends first is laid out first.
-        heads = [max(pair) for pair in zip(self.heads, other.heads, strict=True)]
-        tails = [max(pair) for pair in zip(self.tails, other.tails, strict=True)]
+    def _frame(self, other: "_Branch") -> "_Branch":
+        """A kernel of zeros that begins with the first of both and ends with the last."""
+        heads = tuple(map(max, self.heads, other.heads))
+        tails = tuple(map(max, self.tails, other.tails))
         ends = zip(heads, tails, self.reach, strict=True)
-        return [head + tail - reach for head, tail, reach in ends]
+        shape = (*self.kernel.shape[:2], *(head + tail - reach for head, tail, reach in ends))
+        return _Branch(np.zeros(shape, self.kernel.dtype), self.strides, self.group, heads, tails)
 
     def joined(self, other: "_Branch") -> "_Branch":
         """One kernel that gives the sum of what both give."""
-        whole = np.zeros((*self.kernel.shape[:2], *self._sizes(other)), self.kernel.dtype)
-        heads = tuple(max(pair) for pair in zip(self.heads, other.heads, strict=True))
+        whole = self._frame(other)
         for each in (self, other):
-            starts = [most - own for most, own in zip(heads, each.heads, strict=True)]
-            sizes = each.kernel.shape[2:]
-            place = [slice(at, at + size) for at, size in zip(starts, sizes, strict=True)]
-            whole[(slice(None), slice(None), *place)] += each.kernel
-        tails = tuple(max(pair) for pair in zip(self.tails, other.tails, strict=True))
-        return _Branch(whole, self.strides, self.group, heads, tails)
+            starts = [most - own for most, own in zip(whole.heads, each.heads, strict=True)]
+            place = [slice(at, at + size) for at, size in zip(starts, each.sizes, strict=True)]
+            whole.kernel[(slice(None), slice(None), *place)] += each.kernel
+        return whole
 
 
 def _branches(
@@ -173,7 +175,7 @@ def after(
     whole = first.joined(second)
     options = {
         **conv.attrs,
-        "kernel_shape": list(whole.kernel.shape[2:]),
+        "kernel_shape": list(whole.sizes),
         "pads": [*whole.heads, *whole.tails],
     }
     options.pop("dilations", None)

@@ -28,15 +28,14 @@ def equation_of(node: ir.Node, ranks: Sequence[int | None]) -> Equation | None:
 
     Dots need a rank; a result that is not written is the letters that occur once, sorted.
     """
-    text = (node.attributes.get_string("equation", "") or "").replace(" ", "")
-    left, arrow, result = text.partition("->")
-    terms = left.split(",")
+    terms, result = written(node)
     if len(terms) != len(ranks):
         return None
-    if not arrow:
+    if result is None:
+        left = "".join(terms)
         if _DOTS in left:
             return None
-        result = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
+        result = "".join(sorted(letter for letter in set(left) if left.count(letter) == 1))
     most = 0
     spelled = []
     for term, rank in zip(terms, ranks, strict=True):
@@ -50,6 +49,13 @@ def equation_of(node: ir.Node, ranks: Sequence[int | None]) -> Equation | None:
             return None
         spelled.append(term)
     return _checked(spelled, result.replace(_DOTS, _names(most)) if _DOTS in result else result)
+
+
+def written(node: ir.Node) -> tuple[list[str], str | None]:
+    """The terms of an Einsum as they stand in the file, and its result if that is written."""
+    text = (node.attributes.get_string("equation", "") or "").replace(" ", "")
+    left, arrow, result = text.partition("->")
+    return left.split(","), result if arrow else None
 
 
 def _names(count: int) -> str:

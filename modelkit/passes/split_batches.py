@@ -1,14 +1,16 @@
 """Multiply batches of heads as such, not flattened into one axis."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.model import Model, fresh_name
+from modelkit.model import Model
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
 from modelkit.passes.infer_symbols import shape_of
+from modelkit.passes.maker import Maker
 from modelkit.passes.surgery import attribute, bypass, constant, is_onnx, rank, same_dims
 
 Dims = list[int | ir.SymbolicDim]
@@ -58,7 +60,7 @@ def _split(model: Model, graph: ir.Graph, node: ir.Node) -> bool:
     values = [_whole(model, graph, node, each) for each in (left, right)]
     if None in values:
         return False
-    product = _inserted(graph, node, "MatMul", values, {}, f"{out.name}_split")
+    product = _made(graph, node, "MatMul", values)
     product.shape = ir.Shape([*left.batch, *list(out.shape)[1:]])
     for reader, ones in zip(readers, places, strict=True):
         made = _with_axes(model, graph, reader, "Unsqueeze", product, ones or [])
@@ -120,8 +122,7 @@ def _whole(model: Model, graph: ir.Graph, node: ir.Node, operand: _Operand) -> i
         return value
     count = len(operand.batch)
     order = [*range(count), count + 1, count]
-    name = f"{node.outputs[0].name}_{operand.source.name}_swapped"
-    made = _inserted(graph, node, "Transpose", [value], {"perm": order}, name)
+    made = _made(graph, node, "Transpose", [value], perm=order)
     if value.shape is not None:
         made.shape = ir.Shape([value.shape[axis] for axis in order])
     return made
@@ -137,7 +138,7 @@ def _with_axes(
     held = constant(model, graph, f"{stem}_axes", np.array(axes, np.int64))
     if held is None:
         return None
-    made = _inserted(graph, node, kind, [value, held], {}, stem)
+    made = _made(graph, node, kind, [value, held])
     if value.shape is not None:
         dims: Dims = list(value.shape)
         if kind == "Squeeze":
@@ -149,17 +150,10 @@ def _with_axes(
     return made
 
 
-def _inserted(
-    graph: ir.Graph,
-    node: ir.Node,
-    kind: str,
-    inputs: list[ir.Value | None],
-    attributes: dict[str, list[int]],
-    name: str,
+def _made(
+    graph: ir.Graph, node: ir.Node, kind: str, inputs: list[ir.Value | None], **attributes: Any
 ) -> ir.Value:
-    name = fresh_name(graph, name)
-    made = ir.node(kind, inputs, attributes, name=name)
-    made.outputs[0].name = name
-    made.outputs[0].type = node.outputs[0].type
-    graph.insert_before(node, made)
-    return made.outputs[0]
+    """A node before ``node``, of the type of its result."""
+    made = Maker(graph, node).make(kind, inputs, **attributes)
+    made.type = node.outputs[0].type
+    return made

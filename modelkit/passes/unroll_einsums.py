@@ -8,7 +8,7 @@ import onnx_ir as ir
 from modelkit.model import Model, add_constant, const_of
 from modelkit.model.walk import graphs
 from modelkit.passes.changes import Changes
-from modelkit.passes.equations import Equation, equation_of
+from modelkit.passes.equations import Equation, equation_of, written
 from modelkit.passes.maker import Maker
 from modelkit.passes.surgery import is_onnx, rank, same_dims
 
@@ -103,8 +103,8 @@ def _product(node: ir.Node, graph: ir.Graph, values: list[ir.Value], equation: E
 
 def _layer(node: ir.Node, graph: ir.Graph, values: list[ir.Value], weight: ir.Value) -> bool:
     """A linear layer: a product with a constant, of any number of letters."""
-    x = values[1 - values.index(weight)]
     place = values.index(weight)
+    x = values[1 - place]
     equation = equation_of(node, [rank(value) for value in values])
     if equation is None:
         equation = _behind_dots(node, place)
@@ -139,10 +139,8 @@ def _layer(node: ir.Node, graph: ir.Graph, values: list[ir.Value], weight: ir.Va
 
 def _behind_dots(node: ir.Node, place: int) -> Equation | None:
     """The equation of a layer whose other operand has dots for axes nobody knows the number of."""
-    text = (node.attributes.get_string("equation", "") or "").replace(" ", "")
-    left, _, result = text.partition("->")
-    terms = left.split(",")
-    if len(terms) != 2 or len(terms[1 - place]) != 4 or len(result) != 4:
+    terms, result = written(node)
+    if len(terms) != 2 or result is None or len(terms[1 - place]) != 4 or len(result) != 4:
         return None
     if not terms[1 - place].startswith("...") or not result.startswith("..."):
         return None
