@@ -42,8 +42,8 @@ class Terms:
     """What a delivery must prove, as the user asked for it.
 
     ``verify`` and ``measure`` are off only by an explicit flag; ``seed`` makes the generated
-    inputs; ``dims`` fixes named axes of them.  ``threads`` are the numbers of threads on each of
-    which it must not be slower.
+    inputs; ``dims`` fixes named axes of them; ``data`` are real ones given to compare and to time
+    on instead.  ``threads`` are the numbers of threads on each of which it must not be slower.
     """
 
     force: bool = False
@@ -53,6 +53,7 @@ class Terms:
     seed: int = 0
     dims: Mapping[str, int] | None = None
     threads: tuple[int, ...] = (1,)
+    data: Proposal | None = None
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,13 @@ def deliver(
     validate(model)
     progress.step("writing")
     with stage(model, output, force=terms.force) as staged:
+        proposal = proposal or terms.data
         if proposal is None or not terms.verify:
             count = _COUNTS[TOLERANCES[step].metric]
             proposal = _inputs(model, source, reference, specs, terms, count)
         how = proof or Proof()
         verification = _verified(staged, source, reference, proposal, step, how)
-        speed = _ungated(untimed) if untimed else _gated(staged, source, terms)
+        speed = _ungated(untimed) if untimed else _gated(staged, source, terms, proposal)
         if how.for_size:
             speed = replace(speed, kept=True)
         result = replace(facts(model, output), bytes=staged.bytes)
@@ -214,12 +216,18 @@ def _verified(
         )
 
 
-def _gated(staged: Staged, source: Path | None, terms: Terms) -> SpeedVerdict:
+def _gated(
+    staged: Staged, source: Path | None, terms: Terms, proposal: Proposal | None
+) -> SpeedVerdict:
     if not terms.measure:
         return _ungated("--no-measure was given")
     if source is None:
         return _ungated("the source is not an ONNX file")
-    feeds = typical_feeds(source, dims=terms.dims, seed=terms.seed)
+    if terms.data is not None:
+        feeds = terms.data.trials[0][0]
+    else:
+        real = proposal.trials[0][0] if proposal is not None else None
+        feeds = typical_feeds(source, dims=terms.dims, seed=terms.seed, real=real)
     first, *more = terms.threads
     progress.step("speed gate")
     speed = gate(source, staged.path, feeds, threads=first)

@@ -27,6 +27,7 @@ from modelkit.reports import (
 )
 from modelkit.runtime import bench
 from modelkit.runtime.data import read_data
+from modelkit.runtime.data.given import given_samples
 from modelkit.runtime.feeds import typical_feeds
 from modelkit.runtime.machine import machine_name, slowed, throttle_count
 from modelkit.runtime.peak import peak_of
@@ -84,8 +85,9 @@ def bench_files(
     usual lengths; see ``typical_feeds``).  ``duration`` is seconds of timed runs
     per row and point (default 5); ``runs`` their number instead; ``warmup`` runs before them each
     time a model is opened (default: by time).  ``concurrency`` threads share a session for the
-    throughput.  ``eval_data`` are real inputs on which the rows are compared with the first.
-    ``profile`` adds where the time goes, ``roofline`` how near it is to what the machine can do.
+    throughput.  ``eval_data`` are real inputs on which the rows are compared with the first, and
+    timed where the model runs on no generated ones.  ``profile`` adds where the time goes,
+    ``roofline`` how near it is to what the machine can do.
     ``save`` keeps the figures in a file that ``baseline`` reads.
 
     Raises:
@@ -105,7 +107,8 @@ def bench_files(
         kept.check_place(Path(save))
     paths = [Path(model) for model in models]
     points = list(_points(dims or {}))
-    feeds = [typical_feeds(paths[0], dims=point, seed=seed) for point in points]
+    real = given_samples(paths[0], eval_data, most=1)[0][0] if eval_data is not None else None
+    feeds = [typical_feeds(paths[0], dims=point, seed=seed, real=real) for point in points]
     rows, failed = open_rows(paths, against, rows_of_setups, feeds[0], io_binding=io_binding)
     data = Path(eval_data) if eval_data is not None else None
     plan = _Plan(duration or _SECONDS, runs, warmup, concurrency, io_binding, seed, data, roofline)

@@ -129,7 +129,7 @@ class Wanted:
         str | None, typer.Option(help="Least share of equal answers, as 99.5%")
     ] = None
     eval_data: Annotated[
-        str | None, typer.Option(help="Real inputs to judge on; default: some of --calib-data")
+        str | None, typer.Option(help="Real inputs to compare on; default: some of --calib-data")
     ] = None
     labels: Annotated[
         str | None, typer.Option(help="True classes or values of the rows: .npy, .json, .txt")

@@ -7,7 +7,7 @@ import typer
 
 from modelkit.cli import options
 from modelkit.cli.execute import execute, listing
-from modelkit.cli.groups import Manner, Writing
+from modelkit.cli.groups import Manner, Preparation, Writing
 from modelkit.errors import UsageError
 
 
@@ -27,6 +27,7 @@ def _list(wanted: bool) -> None:
 def optimize(
     source: options.Source,
     writing: Writing,
+    preparation: Preparation,
     manner: Manner,
     output: options.Output = None,
     level: Annotated[
@@ -66,6 +67,9 @@ def optimize(
     ] = "float32",
     calib_data: Annotated[
         str | None, typer.Option(help="Real inputs that the scales of an int8 cache come from")
+    ] = None,
+    eval_data: Annotated[
+        str | None, typer.Option(help="Real inputs to compare and to time on, as `run` reads them")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the outputs after each rewrite (slow)")
@@ -113,6 +117,8 @@ def optimize(
         "free_dims": free_dim or [],
         "extract": extract,
         "check": check,
+        "eval_data": eval_data,
+        "preprocessing": preparation.words(),
         **writing.arguments(),
         "measure": measure,
         "intra_op": intra_op,

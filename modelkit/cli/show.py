@@ -125,6 +125,12 @@ def _verification(check: reports.Verification) -> list[RenderableType]:
         Text(text, style="green" if check.passed else "bold red"),
         Text(f"  on {shapes}", style="dim"),
     ]
+    if check.own_distance:
+        told = (
+            f"  limit raised to {scientific(worst.limit if worst else 0.0)}: rounding alone takes"
+            f" the source {scientific(check.own_distance)} from itself on these inputs"
+        )
+        parts.append(Text(told, style="yellow"))
     if check.not_comparable:
         names = ", ".join(safe(name, 60) for name in check.not_comparable)
         parts.append(Text(f"  not comparable (random): {names}", style="yellow"))

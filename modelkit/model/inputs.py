@@ -23,6 +23,7 @@ class InputSpec:
         role: one of :data:`ROLES`.
         low, high: smallest and largest sensible value (``high`` included); None is unknown.
         samples: shapes on which the source framework ran.
+        choices: the values that a single number may have, where the graph tells them apart.
     """
 
     name: str
@@ -32,6 +33,7 @@ class InputSpec:
     low: float | None = None
     high: float | None = None
     samples: tuple[tuple[int, ...], ...] = ()
+    choices: tuple[int, ...] = ()
 
 
 def write_inputs(model: ir.Model, specs: Iterable[InputSpec]) -> None:
@@ -51,8 +53,8 @@ def read_inputs(model: ir.Model) -> tuple[InputSpec, ...]:
 
 
 def _spec(entry: dict[str, object]) -> InputSpec:
-    shape, samples = entry["shape"], entry.get("samples", [])
-    if not isinstance(shape, list) or not isinstance(samples, list):
+    shape, samples, choices = entry["shape"], entry.get("samples", []), entry.get("choices", [])
+    if not (isinstance(shape, list) and isinstance(samples, list) and isinstance(choices, list)):
         raise TypeError("shape")
     return InputSpec(
         name=str(entry["name"]),
@@ -62,6 +64,7 @@ def _spec(entry: dict[str, object]) -> InputSpec:
         low=_number(entry.get("low")),
         high=_number(entry.get("high")),
         samples=tuple(tuple(int(dim) for dim in sample) for sample in samples),
+        choices=tuple(int(choice) for choice in choices),
     )
 
 

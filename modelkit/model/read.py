@@ -82,6 +82,7 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, memoryview]:
         raise _foreign(path, data, "it has no graph")
     for block in (proto, *proto.functions):
         _use_one_name(block)
+    _open_axes(proto.graph)
     return proto, data
 
 
@@ -93,6 +94,17 @@ def _use_one_name(block: onnx.ModelProto | onnx.FunctionProto) -> None:
             block.opset_import.remove(entry)
         else:
             entry.domain = ""
+
+
+def _open_axes(graph: onnx.GraphProto) -> None:
+    """Leave out lengths below zero and the name "?", which Paddle's exporter writes for open axes.
+
+    A name says that axes are equal; these say that nothing is known.
+    """
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim if value.type.HasField("tensor_type") else ():
+            if dim.dim_value < 0 or dim.dim_param in ("?", "-1"):
+                dim.Clear()
 
 
 def _foreign(path: Path, data: memoryview, why: str) -> BadInput:

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelkit import progress
 from modelkit.deliver import Delivery, Terms, deliver, unchanged, up_to_date
-from modelkit.errors import CheckFailed, ModelkitError
+from modelkit.errors import CheckFailed, ModelkitError, UsageError
 from modelkit.model import (
     Model,
     add_step,
@@ -33,7 +33,8 @@ from modelkit.reports import (
     RewritesReport,
     SpeedVerdict,
 )
-from modelkit.runtime.feeds import propose
+from modelkit.runtime.data.given import CHECKED, given_proposal, given_samples
+from modelkit.runtime.feeds import Proposal, propose
 from modelkit.runtime.machine import instruction_set, usable_cores
 from modelkit.runtime.session import open_session, use_custom_ops, version
 from modelkit.safe import safe
@@ -118,6 +119,8 @@ def optimize_file(
     dry_run: bool = False,
     custom_ops: Sequence[str] = (),
     intra_op: int | None = None,
+    eval_data: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> OptimizeReport:
     """Optimize the model at ``source`` into ``output``, by default ``<stem>.opt.onnx`` beside it.
 
@@ -127,7 +130,8 @@ def optimize_file(
     lower level is taken, at last the model as it was.  ``dims``, ``free_dims`` and ``extract``
     change the model's axes and ends before; see :class:`modelkit.optimize.prepare.Shaping`.
     ``intra_op`` is the number of threads it will run on; by default it is made fast on one, and
-    must not be slower on as many as the machine has cores.
+    must not be slower on as many as the machine has cores.  ``eval_data`` are real inputs that take
+    the place of generated ones, read with ``preprocessing``.
 
     Raises:
         CheckFailed: the outputs differ, whichever rewrite is left out; nothing was written.
@@ -142,6 +146,7 @@ def optimize_file(
     place = Path(output) if output else path.parent / f"{path.stem}.opt.onnx"
     progress.step("reading")
     origin = load(path)
+    data = _real(path, eval_data, preprocessing, shaping)
     terms = Terms(
         force=force,
         verify=verify,
@@ -149,6 +154,7 @@ def optimize_file(
         dry_run=dry_run,
         seed=seed,
         threads=_threads(intra_op),
+        data=data,
     )
     before = facts(origin, path)
     with tempfile.TemporaryDirectory(prefix="modelkit-") as folder:
@@ -175,6 +181,21 @@ def optimize_file(
             notes=(*done.notes, *job.notes, *elsewhere),
             written=delivery.written,
         )
+
+
+def _real(
+    path: Path, data: str | None, words: Mapping[str, Any] | None, shaping: Shaping
+) -> Proposal | None:
+    if data is None:
+        if words:
+            raise UsageError(f"--{next(iter(words))} is for real inputs", hint="add --eval-data")
+        return None
+    if shaping.free or shaping.extract:
+        raise UsageError(
+            "--eval-data does not go with --free-dim and --extract",
+            hint="change the model first, then optimize the result with --eval-data",
+        )
+    return given_proposal(*given_samples(path, data, words, most=CHECKED))
 
 
 def _threads(intra_op: int | None) -> tuple[int, ...]:
@@ -205,12 +226,17 @@ def _steps_back(choice: Choice) -> Iterator[Choice]:
 def _prepared(job: _Job, *, check: bool) -> None:
     if job.shaping:
         job.source, notes = prepare(
-            job.source, job.shaping, job.folder, seed=job.terms.seed, check=job.terms.verify
+            job.source,
+            job.shaping,
+            job.folder,
+            seed=job.terms.seed,
+            check=job.terms.verify,
+            data=job.terms.data,
         )
         job.notes += notes
         job.fresh = None
     if check:
-        job.watch = watching(job.source, job.folder, seed=job.terms.seed)
+        job.watch = watching(job.source, job.folder, seed=job.terms.seed, data=job.terms.data)
 
 
 def _unchanged(job: _Job, choice: Choice, before: FileFacts) -> OptimizeReport:
@@ -320,9 +346,12 @@ def _blame(job: _Job, choice: Choice, name: str, cause: str) -> None:
     try:
         origin = job.origin()
         with open_session(job.source, optimize=False) as session:
-            trials = propose(origin, session.run, seed=job.terms.seed).trials
+            data = job.terms.data or propose(origin, session.run, seed=job.terms.seed)
         part = reproducer(
-            origin, trials[0][0], lambda model: rewritten(clone(model), alone).model, job.folder
+            origin,
+            data.trials[0][0],
+            lambda model: rewritten(clone(model), alone).model,
+            job.folder,
         )
         if part is None:
             job.notes.append("no reproducer was written: no part of the model shows it alone")

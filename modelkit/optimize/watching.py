@@ -7,7 +7,7 @@ from modelkit.errors import CheckFailed
 from modelkit.model import Model, clone, load, save, validate
 from modelkit.passes import Watch
 from modelkit.runtime.compare import verify
-from modelkit.runtime.feeds import propose
+from modelkit.runtime.feeds import Proposal, propose
 from modelkit.runtime.session import Feeds, open_session
 
 STEP = "optimize"
@@ -22,16 +22,17 @@ class Spoiled(Exception):
         self.cause = cause
 
 
-def watching(source: Path, folder: Path, *, seed: int = 0) -> Watch:
+def watching(source: Path, folder: Path, *, seed: int = 0, data: Proposal | None = None) -> Watch:
     """A watch that raises :class:`Spoiled` at the first rewrite whose result differs.
 
-    The source runs once; the rewritten model is written to ``folder`` each time.
+    The source runs once, on ``data`` or generated inputs; the rewritten model is written to
+    ``folder`` each time.
 
     Raises:
         CheckFailed: no usable inputs were found.
     """
     with open_session(source, optimize=False) as session:
-        proposal = propose(load(source), session.run, seed=seed)
+        proposal = data or propose(load(source), session.run, seed=seed)
         kept = {id(feeds): session.run(feeds) for feeds, _ in proposal.trials}
 
     def reference(feeds: Feeds) -> Feeds:

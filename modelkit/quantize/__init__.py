@@ -1,6 +1,7 @@
 """``quantize``: layers in fewer bits, gated by accuracy and speed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchang
 from modelkit.errors import CheckFailed, UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
 from modelkit.quantize.auto import auto
+from modelkit.quantize.data import compared_on
 from modelkit.quantize.modes import MODES, Made, dynamic, guards
 from modelkit.quantize.options import WEIGHT_ONLY, Options, checked
 from modelkit.quantize.outcome import Outcome
@@ -97,7 +99,7 @@ def quantize_file(
     if not dry_run:
         check_target(target, force=force)
     progress.step("quantization")
-    made = _KINDS[mode](origin, path, options, seed)
+    made = _made(origin, path, options, seed)
     missed = unmatched(origin, made.outcome, options)
     for line in missed:
         progress.warn(line)
@@ -127,6 +129,13 @@ def quantize_file(
         layers=made.noise(),
         points=made.points,
     )
+
+
+def _made(origin: Model, source: Path, options: Options, seed: int) -> Made:
+    made = _KINDS[options.mode](origin, source, options, seed)
+    if options.eval_data is not None and options.mode != "auto":
+        made = replace(made, check=compared_on(source, options))
+    return made
 
 
 def _delivered(made: Made, target: Path, terms: Terms, source: Path, options: Options) -> Delivery:

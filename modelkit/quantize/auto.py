@@ -213,7 +213,8 @@ def _race(source: Path, trials: Trials, seed: int) -> None:
     raced = [*trials.done[:3], *trials.met[-_RACED:]]
     raced = list({id(trial): trial for trial in raced}.values())
     runners = [onnx_candidate(path) for path in (source, *(trial.path for trial in raced))]
-    old, *others = interleave(runners, typical_feeds(source, seed=seed), seconds=_RACE_SECONDS)
+    feeds = typical_feeds(source, seed=seed, real=next(iter(trials.judge.samples())))
+    old, *others = interleave(runners, feeds, seconds=_RACE_SECONDS)
     trials.short = float(np.median(old.all_cpu())) < TOO_SHORT
     for trial, times in zip(raced, others, strict=True):
         trial.point = replace(trial.point, ratio=ratio(old, times))

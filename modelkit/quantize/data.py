@@ -12,6 +12,7 @@ from modelkit.quantize.observe import Samples
 from modelkit.quantize.options import Options
 from modelkit.quantize.user_samples import is_module, user_samples
 from modelkit.runtime.data import read_data
+from modelkit.runtime.data.given import CHECKED, given_proposal
 from modelkit.runtime.data.rows import in_rows, separable
 from modelkit.runtime.data.settings import resolved
 from modelkit.runtime.feeds import Proposal, propose
@@ -91,6 +92,19 @@ def evaluation(source: Path, options: Options) -> tuple[Samples, str]:
     with open_session(source, optimize=False) as session:
         samples = _opened(options.eval_data, source, options, session.inputs, "--eval-data")
     return samples, safe(Path(options.eval_data).name)
+
+
+def compared_on(source: Path, options: Options) -> Proposal:
+    """The first samples of ``options.eval_data``, for a result to be compared on.
+
+    Raises:
+        CheckFailed: it holds none; BadInput, UsageError: see ``runtime.data.read_data``.
+    """
+    samples, name = evaluation(source, options)
+    first = tuple(islice(samples(), CHECKED))
+    if not first:
+        raise CheckFailed(f"{name} holds no sample", code="no-samples")
+    return given_proposal(first, f"samples of {name}")
 
 
 def _opened(

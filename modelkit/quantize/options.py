@@ -200,7 +200,8 @@ def _check_target(options: Options) -> None:
 
 def _check_without_goal(options: Options) -> None:
     """Refuse what only a search can use."""
-    given = [name for name in _OF_AUTO[:-1] if getattr(options, name) is not None]
+    goals = [name for name in _OF_AUTO if name not in ("eval_data", "race")]
+    given = [name for name in goals if getattr(options, name) is not None]
     if given:
         raise UsageError(
             f"--{given[0].replace('_', '-')} is about --auto",

@@ -34,7 +34,8 @@ class Verification:
     For steps that are allowed noise, ``overall`` holds each output's error over all trials
     together, and decides; else every trial must pass.
     ``inputs`` says where the feeds came from ("seeded", "file", "input spec of the model").
-    ``skipped`` is non-empty when ``--no-verify`` left it out.
+    ``skipped`` is non-empty when ``--no-verify`` left it out.  ``own_distance`` is how far,
+    relative, rounding alone takes the source from itself; 0 where the step's own limit sufficed.
     """
 
     step: str
@@ -45,6 +46,7 @@ class Verification:
     not_comparable: tuple[str, ...] = ()
     skipped: str = ""
     overall: tuple[OutputError, ...] = ()
+    own_distance: float = 0.0
 
     @property
     def worst(self) -> OutputError | None:

@@ -1,8 +1,10 @@
 """What an input means, guessed from its name, its type and what the graph does with it."""
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
-from modelkit.model import InputSpec, Model
+from modelkit.model import InputSpec, Model, const_of
 
 # Operators behind which an index is still the same index.
 _TRANSPARENT = {"Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Flatten", "Expand", "Clip"}
@@ -22,11 +24,9 @@ def guessed_specs(model: Model) -> tuple[InputSpec, ...]:
         role = _role(value.name.lower(), name, value)
         rows = _indexed_rows(value) if "int" in name else None
         high = float(rows - 1) if rows else (1.0 if role == "token_types" else None)
-        specs.append(
-            InputSpec(
-                value.name, name, _shape(value), role, 0.0 if high is not None else None, high
-            )
-        )
+        low = 0.0 if high is not None else None
+        choices = _told_apart(value) if "int" in name else ()
+        specs.append(InputSpec(value.name, name, _shape(value), role, low, high, choices=choices))
     return tuple(specs)
 
 
@@ -59,18 +59,35 @@ def _shape(value: ir.Value) -> tuple[int | str, ...]:
 def _indexed_rows(value: ir.Value) -> int | None:
     """Rows of the smallest table that ``value`` indexes through Gather on axis 0."""
     rows: list[int] = []
+    for node, position in _uses(value):
+        if node.op_type == "Gather" and position == 1:
+            table = node.inputs[0]
+            axis = node.attributes.get_int("axis", 0)
+            if table is not None and table.shape is not None and len(table.shape) > (axis or 0):
+                length = table.shape[axis or 0]
+                rows += [length] if isinstance(length, int) else []
+    return min(rows) if rows else None
+
+
+def _told_apart(value: ir.Value) -> tuple[int, ...]:
+    """The numbers that ``value`` is compared with: rates, modes; smallest first."""
+    found: set[int] = set()
+    for node, position in _uses(value):
+        if node.op_type == "Equal":
+            array = const_of(node.inputs[1 - position])
+            if array is not None and array.size == 1:
+                found.add(int(array.item()))
+    return tuple(sorted(found))
+
+
+def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """The nodes that take ``value``, also behind operators that leave its numbers, and where."""
     seen = {value}
     waiting = [(value, 0)]
     while waiting:
         current, depth = waiting.pop()
         for node, position in current.uses():
-            if node.op_type == "Gather" and position == 1:
-                table = node.inputs[0]
-                axis = node.attributes.get_int("axis", 0)
-                if table is not None and table.shape is not None and len(table.shape) > (axis or 0):
-                    length = table.shape[axis or 0]
-                    rows += [length] if isinstance(length, int) else []
-            elif node.op_type in _TRANSPARENT and position == 0 and depth < _DEEPEST:
+            yield node, position
+            if node.op_type in _TRANSPARENT and position == 0 and depth < _DEEPEST:
                 waiting += [(out, depth + 1) for out in node.outputs if out not in seen]
                 seen.update(node.outputs)
-    return min(rows) if rows else None

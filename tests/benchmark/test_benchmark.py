@@ -249,3 +249,12 @@ def test_a_provider_that_drops_out_is_a_row_not_run(models: list[str]) -> None:
 def test_io_binding_gives_the_same_table(models: list[str]) -> None:
     report = bench_files(models, runs=6, io_binding=True)
     assert all(row.median_ms > 0 for row in report.points[0].rows)
+
+
+def test_what_runs_on_no_generated_inputs_is_timed_on_real_ones(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, c] x) => (float[b, 3] y)
+    <float[5, 3] w> { y = MatMul(x, w) }"""
+    path = str(model_file(tmp_path / "m.onnx", text))
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 5), np.float32))
+    report = bench_files([path], duration=0.1, eval_data=str(tmp_path / "x.npz"))
+    assert report.points[0].shapes == {"x": [2, 5]}

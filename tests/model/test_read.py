@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from modelkit.errors import BadInput
@@ -211,3 +212,20 @@ def test_two_versions_of_one_domain_are_refused(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(BadInput, match="opset domain"):
         load(tmp_path / "m.onnx")
+
+
+def test_lengths_below_zero_and_question_marks_are_open_axes(tmp_path: Path) -> None:
+    model = parsed(linear_text(8, 3))
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[1].dim_param = "?"
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    found = load(path).graph
+    for value in (found.inputs[0], found.outputs[0]):
+        assert value.shape is not None
+        assert isinstance(value.shape[0], ir.SymbolicDim)
+        assert value.shape[0].value is None
+    assert found.inputs[0].shape is not None
+    assert found.inputs[0].shape[1] == ir.SymbolicDim(None)

@@ -1,6 +1,7 @@
 from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from modelkit import optimize as module
@@ -275,3 +276,34 @@ def test_what_the_runtime_spoils_is_healed_whatever_it_costs(
     assert [change.name for change in report.changes if change.count] == ["pad_before_pool"]
     assert report.verification.passed
     assert "spoil the model as it was" in report.speed.reason
+
+
+@pytest.fixture
+def picky(tmp_path: Path) -> Path:
+    """A model whose open axes say nothing of the only length that runs."""
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, c] x) => (float[b, 3] y)
+    <float[5, 3] w> { i = Identity(x) y = MatMul(i, w) }"""
+    return model_file(tmp_path / "m.onnx", text)
+
+
+def test_real_inputs_take_the_place_of_generated_ones(picky: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "o.onnx")
+    with pytest.raises(CheckFailed, match="no generated inputs") as caught:
+        optimize_file(str(picky), place)
+    assert "--eval-data (optimize" in caught.value.hint
+    np.savez(tmp_path / "x.npz", x=normal(2, 5))
+    report = optimize_file(str(picky), place, eval_data=str(tmp_path / "x.npz"), check=True)
+    assert report.verification.inputs == "samples of x.npz"
+    assert report.verification.trials[0].shapes == {"x": [2, 5]}
+    assert report.written == place
+
+
+def test_real_inputs_are_for_the_model_as_it_is(picky: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=normal(2, 5))
+    data = str(tmp_path / "x.npz")
+    with pytest.raises(UsageError, match="--eval-data"):
+        optimize_file(str(picky), eval_data=data, extract="x..y")
+    with pytest.raises(UsageError, match="--resize"):
+        optimize_file(str(picky), preprocessing={"resize": "8x8"})
+    report = optimize_file(str(picky), eval_data=data, dims={"c": 5}, dry_run=True)
+    assert report.verification.passed

@@ -160,7 +160,7 @@ def test_the_candidates_that_meet_are_timed_and_drawn(
     assert "noisiest of 3 layers" in shown
 
 
-@pytest.mark.parametrize("name", ["min_sqnr", "labels", "eval_data"])
+@pytest.mark.parametrize("name", ["min_sqnr", "labels", "metric"])
 def test_a_goal_without_a_search_is_refused(source: Path, name: str) -> None:
     chosen: dict[str, Any] = {name: 30.0 if name == "min_sqnr" else "x.npy"}
     with pytest.raises(UsageError) as caught:

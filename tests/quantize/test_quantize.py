@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,3 +166,18 @@ def test_four_bits_that_are_too_coarse_say_what_is_finer(
         quantize_file(str(path), mode="int4", measure=False)
     assert "--calib-data" in (error.value.hint or "")
     assert sorted(p.name for p in path.parent.iterdir()) == ["m.onnx"]
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "int4", "int8-weights"])
+def test_every_form_is_compared_on_the_inputs_given(tmp_path: Path, mode: str) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, c] x) => (float[b, 64] y)
+    <float[96, 64] w> { y = MatMul(x, w) }"""
+    source = str(model_file(tmp_path / "m.onnx", text))
+    options: dict[str, Any] = {"mode": mode, "measure": False}
+    with pytest.raises(CheckFailed, match="no generated inputs"):
+        quantize_file(source, str(tmp_path / "o.onnx"), **options)
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).standard_normal((4, 96), np.float32))
+    report = quantize_file(
+        source, str(tmp_path / "o.onnx"), eval_data=str(tmp_path / "x.npz"), **options
+    )
+    assert report.verification.inputs == "samples of x.npz"

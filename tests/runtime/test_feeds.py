@@ -70,7 +70,7 @@ def test_nothing_usable_says_what_to_type(tmp_path: Path) -> None:
     <float z = {0}> { y = Div(x, z) }"""
     with pytest.raises(CheckFailed, match="no generated inputs") as caught:
         proposal(model_file(tmp_path / "m.onnx", text))
-    assert "--eval-data (compare)" in caught.value.hint
+    assert "--eval-data (optimize, compare, bench)" in caught.value.hint
 
 
 def test_outputs_that_ignore_their_inputs_prove_nothing(tmp_path: Path) -> None:
@@ -155,3 +155,64 @@ def test_a_model_without_inputs_is_fine(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]> g () => (float[2] y)
     <float[2] w = {1, 2}> { y = Exp(w) }"""
     assert proposal(model_file(tmp_path / "m.onnx", text)).trials[0][0] == {}
+
+
+def test_states_have_the_batch_of_what_they_belong_to(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[b, t, 4] x, float[2, n, 6] state) => (float[t, 2, b, 6] y)
+    <float[2, 18, 4] w, float[2, 18, 6] r> {
+    s = Transpose<perm=[1, 0, 2]>(x)
+    y = GRU<hidden_size=6, direction="bidirectional">(s, w, r, , , state) }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    assert all(feeds["x"].shape[0] == feeds["state"].shape[1] for feeds, _ in found.trials)
+
+
+def test_a_graph_of_one_batch_only_runs(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[n, t, 4] x) => (float[t, 4] y)
+    { a = Constant<value_ints=[0]>() y = Squeeze(x, a) }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    assert [feeds["x"].shape[0] for feeds, _ in found.trials] == [1, 1]
+
+
+def test_a_window_of_sound_is_found(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[b, samples] x) => (float[b, 1, t] y) <float[1, 1, 512] w>
+    { a = Constant<value_ints=[1]>() u = Unsqueeze(x, a) y = Conv<strides=[160]>(u, w) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    assert all(feeds["x"].shape[1] >= 16000 for feeds, _ in proposal(path).trials)
+    assert typical_feeds(path)["x"].shape == (1, 1024)
+
+
+def test_both_sides_of_a_rate_are_run(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[b, 4] x, int64 sr) => (float[b, 4] y) {
+    k = Constant<value_int=16000>() c = Equal(sr, k)
+    y = If(c) <
+      then_branch = one () => (float[b, 4] p) { p = Neg(x) },
+      else_branch = two () => (float[b, 4] q) { q = Exp(x) }
+    > }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    assert [int(feeds["sr"]) for feeds, _ in found.trials] == [16000, 8000]
+
+
+# Nothing is seen in noise: its mean over a picture is near zero, and a sigmoid's tail is left.
+_DETECTOR = """<ir_version: 8, opset_import: ["": 17]>
+g (float[n, 3, h, w] image) => (float[n, 3, 1, 1] y) <float k = {60}, float t = {30}>
+{ m = GlobalAveragePool(image) a = Mul(m, k) z = Sub(a, t) y = Sigmoid(z) }"""
+
+
+def test_pictures_are_drawn_for_what_sees_nothing_in_noise(tmp_path: Path) -> None:
+    found = proposal(model_file(tmp_path / "m.onnx", _DETECTOR))
+    assert found.source == "seeded, drawn pictures"
+    sees = _DETECTOR.replace("30}", "0}")
+    assert proposal(model_file(tmp_path / "s.onnx", sees)).source == "seeded"
+
+
+def test_real_inputs_are_timed_where_no_generated_ones_run(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, c] x) => (float[b, 3] y)
+    <float[5, 3] w> { y = MatMul(x, w) }"""
+    path = model_file(tmp_path / "m.onnx", text)
+    with pytest.raises(CheckFailed, match="no generated inputs"):
+        typical_feeds(path)
+    real = {"x": np.ones((2, 5), np.float32)}
+    assert typical_feeds(path, real=real) is real

@@ -28,3 +28,13 @@ def test_roles_by_name_and_type(tmp_path: Path, declared: str, role: str, dtype:
     {{ y = Identity({name}) }}"""
     spec = guessed_specs(load(model_file(tmp_path / "m.onnx", text)))[0]
     assert (spec.role, spec.dtype) == (role, dtype)
+
+
+def test_numbers_that_the_graph_tells_apart(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (int64 sr, int64[n] ids) => (bool a, bool b, bool[n] c) <int64 wide = {16000}> {
+    narrow = Constant<value = int64 {8000}>() same = Identity(sr)
+    a = Equal(wide, same) b = Equal(sr, narrow) c = Equal(ids, ids) }"""
+    rate, ids = guessed_specs(load(model_file(tmp_path / "m.onnx", text)))
+    assert rate.choices == (8000, 16000)
+    assert ids.choices == ()
