@@ -13,6 +13,7 @@ from modelkit.passes.changes import Changes
 from modelkit.passes.distinguish_dims import distinguish_dims
 from modelkit.passes.drop_unit_axes import drop_unit_axes
 from modelkit.passes.fill_channels import fill_channels
+from modelkit.passes.flush_denormals import flush_denormals
 from modelkit.passes.fold_constants import fold_constants
 from modelkit.passes.infer_symbols import infer_symbols
 from modelkit.passes.inline_functions import inline_functions
@@ -51,6 +52,7 @@ BASIC: tuple[Pass, ...] = (
     inline_functions,
     remove_unused,
     lift_constants,
+    flush_denormals,
     share_initializers,
     share_duplicates,
     infer_symbols,
