@@ -11,11 +11,13 @@ from modelkit.inspection.schemas import kernel_findings, schema_findings
 from modelkit.inspection.weights import Named, initializers, size
 from modelkit.model import Model, clone, nodes
 from modelkit.model.facts import RUNTIMES
+from modelkit.passes.flush_denormals import SMALLEST, tiny_weights
 from modelkit.passes.keep_paddings import keep_paddings, pools_paddings
 from modelkit.reports import FileFacts
 from modelkit.safe import safe
 
 _SMALL = 1 << 16  # constants up to this many bytes are read for the lint
+_READ_WEIGHTS = 1 << 28  # numbers of weights looked at
 _READ_IN_ALL = 1 << 26  # and no more than this, so that a model of many stays instant
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
@@ -34,6 +36,7 @@ def lint_findings(model: Model, file: FileFacts, tensors: Sequence[Named]) -> It
     yield from schema_findings(model)
     yield from kernel_findings(model)
     yield from _misread(model)
+    yield from _slow_weights(model)
     foreign = sorted({node.domain for node in nodes(model)} - {*_STANDARD, *own})
     if foreign:
         yield f"needs a runtime with operators of {', '.join(safe(name, 60) for name in foreign)}"
@@ -45,6 +48,15 @@ def _misread(model: Model) -> Iterator[str]:
     if count:
         what = "1 padding by zero stands" if count == 1 else f"{count} paddings by zero stand"
         yield f"{what} before a pooling, where ONNX Runtime gets wrong numbers; optimize mends it"
+
+
+def _slow_weights(model: Model) -> Iterator[str]:
+    found = list(tiny_weights(model, most=_READ_WEIGHTS))
+    numbers = sum(count for _, count in found)
+    if numbers:
+        worst = max(found, key=lambda each: each[1])[0]
+        what = f"{numbers:,} weights below 2**{SMALLEST}, as in {_quoted(worst.name)}"
+        yield f"{what}: denormal numbers are slow on CPUs; optimize sets them to zero"
 
 
 def _too_new(file: FileFacts) -> Iterator[str]:

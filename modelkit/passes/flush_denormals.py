@@ -52,10 +52,13 @@ def flush_denormals(model: Model) -> Changes:
     return Changes(tensors, (f"{numbers} numbers in {tensors} tensors",) if tensors else ())
 
 
-def tiny_weights(model: Model) -> Iterator[tuple[ir.Value, int]]:
-    """The weights that :func:`flush_denormals` changes, and how many numbers of each."""
+def tiny_weights(model: Model, *, most: int) -> Iterator[tuple[ir.Value, int]]:
+    """What :func:`flush_denormals` changes among the first ``most`` weights: value, how many."""
     for value in _weights(model):
         assert value.const_value is not None
+        most -= value.const_value.size
+        if most < 0:
+            return
         if found := _tiny(value.const_value):
             yield value, found
 

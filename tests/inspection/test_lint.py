@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import numpy as np
+import onnx_ir as ir
+
 from modelkit.inspection.lint import lint_findings
 from modelkit.inspection.weights import tensors
 from modelkit.model import facts, load
@@ -33,3 +36,16 @@ def test_paddings_that_the_runtime_misreads_are_found(tmp_path: Path) -> None:
         for line in lint_findings(load(right), facts(load(right), right), [])
         if "padding" in line
     ]
+
+
+def test_denormal_weights_are_found(tmp_path: Path) -> None:
+    text = linear_text(4, 3)
+    path = model_file(tmp_path / "m.onnx", text)
+    model = load(path)
+    weight = model.graph.initializers["w"]
+    assert weight.const_value is not None
+    array = np.full((4, 3), 1e-40, np.float32)
+    assert weight.const_value.shape == array.shape
+    weight.const_value = ir.tensor(array, name="w")
+    found = list(lint_findings(model, facts(model, path), []))
+    assert "12 weights below 2**-100, as in 'w': denormal numbers are slow" in found[-1]
