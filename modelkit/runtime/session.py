@@ -68,6 +68,16 @@ def use_custom_ops(libraries: Sequence[str]) -> None:
             _everywhere.append(library)
 
 
+# ONNX Runtime takes these from the first session of a process, for its calling thread, once.
+_FROM_THE_FIRST = ("session.set_denormal_as_zero",)
+_settled: dict[str, str] = {}
+
+
+def settle(entries: Mapping[str, str]) -> None:
+    """Give what holds for the whole process to every session opened from now on, the first too."""
+    _settled.update((key, entries[key]) for key in _FROM_THE_FIRST if key in entries)
+
+
 def custom_ops_in_use() -> list[str]:
     """The libraries given to :func:`use_custom_ops`, to be passed on to a child process."""
     return [str(library) for library in _everywhere]
@@ -244,7 +254,7 @@ class Setup:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
         try:
-            for key, value in self.session_options.items():
+            for key, value in {**_settled, **self.session_options}.items():
                 options.add_session_config_entry(key, value)
         except Exception as error:
             raise UsageError(f"--session-option {safe(key)}: {safe(str(error), 200)}") from None

@@ -8,7 +8,7 @@ from typing import TypedDict
 from modelkit.errors import UsageError
 from modelkit.runtime.provider_options import read_options
 from modelkit.runtime.providers import parse
-from modelkit.runtime.session import Setup, use_custom_ops
+from modelkit.runtime.session import Setup, settle, use_custom_ops
 from modelkit.runtime.tensorrt import read_profile
 from modelkit.safe import safe
 
@@ -42,12 +42,14 @@ def setups(providers: str = "cpu", given: SessionArguments | None = None) -> tup
     cache = words.get("cache")
     # What prepares a run, as reading inputs and measuring memory, opens the model too.
     use_custom_ops(words.get("custom_ops", ()))
+    entries = dict(map(_entry, words.get("session_option", ())))
+    settle(entries)
     common = Setup(
         provider_options=read_options(words.get("provider_option", ()), rows),
         threads=words.get("threads", 1),
         inter_op=words.get("inter_op", 1),
         graph_level=words.get("graph_level", "all"),
-        session_options=dict(map(_entry, words.get("session_option", ()))),
+        session_options=entries,
         custom_ops=tuple(map(Path, words.get("custom_ops", ()))),
         allow_fallback=words.get("allow_fallback", False),
         min_offload=share,

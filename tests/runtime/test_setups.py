@@ -1,6 +1,8 @@
 import pytest
 
 from modelkit.errors import UsageError
+from modelkit.runtime import session
+from modelkit.runtime.session import Setup
 from modelkit.runtime.setups import one_setup, setups
 
 
@@ -28,3 +30,15 @@ def test_one_model_runs_in_one_place() -> None:
 def test_words_that_make_no_sense(given: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         setups("cpu", given)  # type: ignore[arg-type]
+
+
+def test_what_holds_for_the_process_reaches_its_first_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "_settled", {})
+    key = "session.set_denormal_as_zero"
+    setups("cpu", {"session_option": [f"{key}=1", "session.intra_op.allow_spinning=0"]})
+    found = Setup()._options(None)
+    assert found.get_session_config_entry(key) == "1"
+    with pytest.raises(RuntimeError):
+        found.get_session_config_entry("session.intra_op.allow_spinning")
