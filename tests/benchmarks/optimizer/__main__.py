@@ -24,7 +24,7 @@ from tests.benchmarks.optimizer.tables import markdown
 from tests.benchmarks.optimizer.zoo import exhibit, recipes_of
 from tests.benchmarks.rows import write
 
-_EXPORTERS = ("dynamo", "torchscript", "tf2onnx")
+_EXPORTERS = ("dynamo", "torchscript", "tf2onnx", "published")
 
 
 def machine() -> dict[str, str]:
@@ -58,7 +58,7 @@ def main() -> None:
     """Measure what the options name, then print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.optimizer")
     parser.add_argument("--models", default="", help="names, separated by commas; default: all")
-    parser.add_argument("--exporters", default="", help="dynamo, torchscript, tf2onnx")
+    parser.add_argument("--exporters", default="", help="names; default: all")
     parser.add_argument("--contenders", default="", help="names; default: all")
     parser.add_argument("--quick", action="store_true", help="nodes, errors and cost; no latency")
     parser.add_argument("--full", action="store_true", help="real depth instead of a few layers")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from modelkit.runtime.pictures import draw
+
 BOTH = ("dynamo", "torchscript")
 VOCABULARY = 8000
 """Rows of embeddings where depth is shrunk: they are looked up, never multiplied."""
@@ -17,13 +19,15 @@ class Input:
     """An input; strings in ``shape`` are dynamic axes.
 
     ``high`` 0: normal float32; else int64 below it.  ``mask``: int64 ones, with zeros at the end of
-    every second row, or at the front with ``mask="front"`` (as generation pads).
+    every second row, or at the front with ``mask="front"`` (as generation pads).  ``drawn``:
+    pictures, in which a trained model sees something.
     """
 
     name: str
     shape: tuple[int | str, ...]
     high: int = 0
     mask: str = ""
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Recipe:
 
     Attributes:
         name: in tables and options.
-        build: the module, at real depth if its argument is True; None: made in another environment.
+        build: the module, at real depth if its argument is True; None: made in another environment, or
+            by others.
         inputs, outputs: in the order of the module's arguments and results.
         sizes: values of the dynamic axes, one a test input; the first is exported and timed.
         exporters: those that shall write it.
@@ -88,6 +93,8 @@ def feeds_of(recipe: Recipe, sizes: Mapping[str, int], seed: int = 0) -> dict[st
         shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in port.shape)
         if port.mask:
             found[port.name] = _mask(shape, front=port.mask == "front")
+        elif port.drawn:
+            found[port.name] = draw(shape, random)
         elif port.high:
             found[port.name] = random.integers(0, port.high, shape, dtype=np.int64)
         else:

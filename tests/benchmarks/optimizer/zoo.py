@@ -20,6 +20,7 @@ from tests.benchmarks.optimizer import (
     gated,
     matrices,
     modules,
+    published,
     recipes,
     text,
     vision,
@@ -98,6 +99,7 @@ def recipes_of(full: bool) -> tuple[Recipe, ...]:
         *audio.RECIPES,
         *decoders.recipes(full),
         *_KERAS,
+        *published.RECIPES,
     )
 
 
@@ -123,7 +125,10 @@ def exhibit(recipe: Recipe, exporter: str, build: Path, *, full: bool) -> Exhibi
 
 def _stamp(recipe: Recipe) -> str:
     files = [Path(inspect.getfile(part)) for part in (recipes, export)]
-    files.append(Path(inspect.getfile(recipe.build)) if recipe.build else _KERAS_FILE)
+    made_by = Path(inspect.getfile(recipe.build)) if recipe.build else _KERAS_FILE
+    if recipe.name in published.PACKAGES:
+        made_by = Path(inspect.getfile(published))
+    files.append(made_by)
     seen = hashlib.sha256(repr((recipe.inputs, recipe.sizes)).encode())
     for file in files:
         seen.update(file.read_bytes())
@@ -138,6 +143,9 @@ def _stamp(recipe: Recipe) -> str:
 def _export(recipe: Recipe, exporter: str, folder: Path, build: Path, *, full: bool) -> str:
     """Export in a process of its own; gives its error, or ""."""
     command: Sequence[str]
+    if exporter == published.EXPORTER:
+        export.write_feeds(recipe, folder)
+        return published.fetch(recipe.name, folder / "model.onnx", build / "packages")
     if recipe.build is None:
         export.write_feeds(recipe, folder)
         try:
