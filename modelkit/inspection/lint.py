@@ -17,7 +17,7 @@ from modelkit.reports import FileFacts
 from modelkit.safe import safe
 
 _SMALL = 1 << 16  # constants up to this many bytes are read for the lint
-_READ_WEIGHTS = 1 << 28  # numbers of weights looked at
+_LOOKED_AT = 1 << 14  # numbers at the front of each weight
 _READ_IN_ALL = 1 << 26  # and no more than this, so that a model of many stays instant
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
@@ -51,11 +51,10 @@ def _misread(model: Model) -> Iterator[str]:
 
 
 def _slow_weights(model: Model) -> Iterator[str]:
-    found = list(tiny_weights(model, most=_READ_WEIGHTS))
-    numbers = sum(count for _, count in found)
-    if numbers:
-        worst = max(found, key=lambda each: each[1])[0]
-        what = f"{numbers:,} weights below 2**{SMALLEST}, as in {_quoted(worst.name)}"
+    found = [value.name for value in tiny_weights(model, most=_LOOKED_AT)]
+    if found:
+        what = "1 weight tensor holds" if len(found) == 1 else f"{len(found)} weight tensors hold"
+        what = f"{what} numbers below 2**{SMALLEST}, as {_quoted(found[0])}"
         yield f"{what}: denormal numbers are slow on CPUs; optimize sets them to zero"
 
 

@@ -52,15 +52,12 @@ def flush_denormals(model: Model) -> Changes:
     return Changes(tensors, (f"{numbers} numbers in {tensors} tensors",) if tensors else ())
 
 
-def tiny_weights(model: Model, *, most: int) -> Iterator[tuple[ir.Value, int]]:
-    """What :func:`flush_denormals` changes among the first ``most`` weights: value, how many."""
+def tiny_weights(model: Model, *, most: int) -> Iterator[ir.Value]:
+    """The weights that :func:`flush_denormals` changes, seen from ``most`` numbers of each."""
     for value in _weights(model):
         assert value.const_value is not None
-        most -= value.const_value.size
-        if most < 0:
-            return
-        if found := _tiny(value.const_value):
-            yield value, found
+        if _tiny(value.const_value, most):
+            yield value
 
 
 def _weights(model: Model) -> Iterator[ir.Value]:
@@ -83,8 +80,9 @@ def _is_constant(value: ir.Value) -> bool:
     return held and not value.is_graph_input() and not value.is_graph_output()
 
 
-def _tiny(tensor: ir.TensorProtocol) -> int:
-    bits = tensor.numpy().reshape(-1).view(np.uint32)
+def _tiny(tensor: ir.TensorProtocol, most: int | None = None) -> int:
+    """How many of the numbers, or of the first ``most``, become zero."""
+    bits = tensor.numpy().reshape(-1)[:most].view(np.uint32)
     count = 0
     for start in range(0, bits.size, _CHUNK):
         sizes = bits[start : start + _CHUNK] & _SIGN
