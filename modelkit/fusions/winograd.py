@@ -22,6 +22,9 @@ _USED = 0.85  # of the rows that are computed: the last group of four may be cut
 _SMALLEST = 960  # channels times rows; below, the sums cost what the products save
 _SMALLEST_CUT = 1920  # the same where rows are cut off, in a copy out of the blocked layout
 _SMALL = 1920  # channels times rows; below, two threads wait for each other longer than they work
+_NARROW = 60  # channels; below, two threads gain nothing at any size
+_CACHED = 60000  # pixels of 64 channels whose sums memory keeps up with
+_CACHED_GROWTH = 2.4  # and how many more there may be of more channels, whose products save more
 _STEPS = ("strides", "dilations")
 
 
@@ -47,7 +50,10 @@ def is_open(x: Capture) -> bool:
 
 def is_small(x: Capture, w: Capture) -> bool:
     """Whether so little is computed that it pays on one thread only."""
-    return not is_open(x) and len(x.shape or ()) == 4 and channels_of(w) * _sides(x)[0] < _SMALL
+    if is_open(x) or len(x.shape or ()) != 4:
+        return False
+    channels = channels_of(w)
+    return channels * _sides(x)[0] < _SMALL or channels < _NARROW
 
 
 def channels_of(w: Capture) -> float:
@@ -61,7 +67,11 @@ def refusal(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:
     reason = unfit(x, w, b, conv)
     if reason is not None:
         return reason
-    return _refuse_size(_sides(x)[0], channels_of(w))
+    height, width = _sides(x)
+    channels = channels_of(w)
+    if height * width > _CACHED * (channels / 64) ** _CACHED_GROWTH:
+        return f"{channels:.0f} channels of {height}x{width}: memory cannot keep up with the sums"
+    return _refuse_size(height, channels)
 
 
 def unfit(x: Capture, w: Capture, b: Capture, conv: Capture) -> str | None:

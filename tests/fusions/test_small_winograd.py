@@ -7,7 +7,7 @@ SMALL, LARGE = "small_winograd", "winograd"
 
 @pytest.mark.parametrize(
     ("channels", "side", "expected"),
-    [(48, 20, SMALL), (96, 12, SMALL), (96, 20, LARGE), (128, 28, LARGE)],
+    [(48, 20, SMALL), (48, 56, SMALL), (96, 12, SMALL), (96, 20, LARGE), (128, 28, LARGE)],
 )
 def test_each_convolution_belongs_to_one_of_the_two(
     channels: int, side: int, expected: str

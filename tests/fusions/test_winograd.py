@@ -81,6 +81,10 @@ def test_channels_that_grow_and_two_convolutions_in_a_row() -> None:
             "32 channels by 64 rows are too few: sums cost what is saved",
         ),
         (
+            text(PLAIN, "float[n, 64, 320, 320]", "64, 64, 3, 3"),
+            "64 channels of 320x320: memory cannot keep up with the sums",
+        ),
+        (
             text(PLAIN, "float[n, 96, 16, 12]", "100, 96, 3, 3"),
             "its channels are not multiples of 16",
         ),
@@ -109,3 +113,9 @@ def test_the_weights_are_those_of_the_convolution() -> None:
     sizes = sorted(value.const_value.size for value in result.model.graph.initializers.values()
                    if isinstance(value.const_value, ir.TensorProtocol))  # fmt: skip
     assert sizes == [64, 64 * 96 * 9]
+
+
+@pytest.mark.parametrize(("channels", "side"), [(64, 224), (96, 320), (128, 512), (256, 640)])
+def test_maps_that_memory_keeps_up_with_become_it(channels: int, side: int) -> None:
+    source = text(PLAIN, f"float[n, {channels}, {side}, {side}]", f"{channels}, {channels}, 3, 3")
+    assert rewritten(source, NAMES, []).counts == {"winograd": 1}
