@@ -4,11 +4,13 @@ Each class is registered by tf2onnx's own decorator; its method puts ONNX operat
 ``node`` in tf2onnx's graph ``ctx``.
 """
 
+from collections.abc import Iterator
 from math import pi, sqrt
 from typing import Any
 
 import numpy as np
 from tf2onnx.handler import tf_op, tfl_op
+from tf2onnx.onnx_opset.signal import RFFT2DOp, RFFTOp
 from tf2onnx.utils import map_onnx_to_numpy_type
 
 _SIGN = np.iinfo(np.int32).min
@@ -136,6 +138,59 @@ class Bitcast:
         negative = _add(ctx, "Or", below, also)
         bits = (_const(ctx, node, name, np.array(bit, np.int32)) for name, bit in _BITS)
         _replace(ctx, node, "Where", negative, *bits)
+
+
+@tf_op(["RFFT", "RFFT2D"])
+class RealTransform:
+    """A Fourier transform of real signals of which the real or the imaginary part is read.
+
+    tf2onnx knows those whose magnitude is, and keeps them.
+    """
+
+    @classmethod
+    def version_13(cls, ctx: Any, node: Any, **said: Any) -> None:
+        """By a product with cosines, or with sines, along the last axis."""
+        readers = list(_readers(ctx, node.output[0]))
+        parts = {_PARTS.get(reader.type, "") for reader in readers if reader.type not in _PASSING}
+        count = _transformed(ctx, node)
+        if count is None or len(parts) != 1 or not parts <= {"real", "imaginary"}:
+            known = RFFT2DOp if node.type == "RFFT2D" else RFFTOp
+            known.version_13(ctx, node, **said)
+            return
+        kind = ctx.get_dtype(node.input[0])
+        angles = 2 * pi / count * np.outer(np.arange(count), np.arange(count // 2 + 1))
+        matrix = np.cos(angles) if parts == {"real"} else -np.sin(angles)
+        waves = _const(ctx, node, "waves", matrix.astype(map_onnx_to_numpy_type(kind)))
+        ctx.set_dtype(node.output[0], kind)
+        for reader in readers:
+            if reader.type in _PASSING:
+                ctx.set_dtype(reader.output[0], kind)
+            elif reader.type != "Cast":
+                reader.type = "Identity"
+        _replace(ctx, node, "MatMul", node.input[0], waves)
+
+
+_PASSING = ("ExpandDims", "Identity", "Reshape", "Squeeze", "StridedSlice", "Transpose")
+_PARTS = {"Cast": "real", "Real": "real", "Imag": "imaginary"}
+
+
+def _readers(ctx: Any, name: str) -> Iterator[Any]:
+    """What reads the numbers called ``name``, also where they only lie otherwise."""
+    for reader in ctx.find_output_consumers(name):
+        yield reader
+        if reader.type in _PASSING:
+            yield from _readers(ctx, reader.output[0])
+
+
+def _transformed(ctx: Any, node: Any) -> int | None:
+    """How many numbers of the last axis are transformed; None: of others too, or not all."""
+    shape = ctx.get_shape(node.input[0])
+    if not shape or not node.inputs[1].is_const():
+        return None
+    lengths = np.ravel(node.inputs[1].get_tensor_value(as_list=False)).tolist()
+    if lengths != shape[-len(lengths) :] or lengths[:-1] not in ([], [1]):
+        return None
+    return int(lengths[-1])
 
 
 _BITS = (("set", _SIGN), ("clear", 0))

@@ -54,6 +54,26 @@ def test_the_same_numbers(call: Callable[[Any], Any], tolerance: float) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: tf.math.real(tf.signal.rfft(x)),
+        lambda x: tf.math.imag(tf.signal.rfft(x)),
+        lambda x: tf.cast(tf.signal.rfft(x, [2]), tf.float32) + 1.0,
+        lambda x: tf.math.real(tf.expand_dims(tf.signal.rfft(x), 1)),
+        lambda x: tf.abs(tf.signal.rfft(x)),
+        lambda x: tf.math.real(tf.signal.rfft2d(tf.reshape(x, [-1, 1, 2]))),
+    ],
+    ids=["real", "imaginary", "cast", "moved", "magnitude", "plane"],
+)
+def test_parts_of_a_fourier_transform(call: Callable[[Any], Any]) -> None:
+    model = converted(call)
+    for rows in (1, 5):
+        x = np.array(VALUES[: 2 * rows], np.float32).reshape(rows, 2)
+        found = run(model, {"x": x})["y"]
+        np.testing.assert_allclose(found, call(tf.constant(x)).numpy(), 1e-6, 1e-6)
+
+
 def test_a_negative_zero_keeps_its_sign() -> None:
     found = run(converted(signbit), {"x": np.array([[-0.0, 0.0]], np.float32)})
     assert found["y"].tolist() == [[True, False]]
