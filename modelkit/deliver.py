@@ -158,8 +158,8 @@ def unchanged(model: Model, output: Path, step: str) -> Delivery:
     )
 
 
-def note_data(recipe: dict[str, Any], data: str | None) -> bool:
-    """Note the digest of a data file in ``recipe``; whether it now says all a result depends on.
+def note_data(recipe: dict[str, Any], data: str | None, key: str = "calib_sha256") -> bool:
+    """Note the digest of a data file in ``recipe`` as ``key``; whether that says all of it.
 
     A folder or a module may change without a word, so they leave the recipe open.
     """
@@ -168,7 +168,7 @@ def note_data(recipe: dict[str, Any], data: str | None) -> bool:
     if not Path(data).is_file():
         return False
     with Path(data).open("rb") as file:
-        recipe["calib_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        recipe[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return True
 
 

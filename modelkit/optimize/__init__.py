@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from modelkit import progress
-from modelkit.deliver import Delivery, Terms, deliver, unchanged, up_to_date
-from modelkit.errors import CheckFailed, ModelkitError, UsageError
+from modelkit.deliver import Delivery, Terms, deliver, note_data, unchanged, up_to_date
+from modelkit.errors import CheckFailed, ModelkitError
 from modelkit.model import (
     Model,
     add_step,
@@ -23,7 +23,7 @@ from modelkit.model import (
 )
 from modelkit.optimize.choice import ALWAYS, Care, Choice, describe, rewrites
 from modelkit.optimize.levels import Optimized, optimize, rewritten
-from modelkit.optimize.prepare import Shaping, prepare
+from modelkit.optimize.prepare import Shaping, prepare, real_inputs
 from modelkit.optimize.reproducer import reproducer
 from modelkit.optimize.watching import Spoiled, watching
 from modelkit.passes import LEVELS, Watch, name_of
@@ -33,8 +33,7 @@ from modelkit.reports import (
     RewritesReport,
     SpeedVerdict,
 )
-from modelkit.runtime.data.given import CHECKED, given_proposal, given_samples
-from modelkit.runtime.feeds import Proposal, propose
+from modelkit.runtime.feeds import propose
 from modelkit.runtime.machine import instruction_set, usable_cores
 from modelkit.runtime.session import open_session, use_custom_ops, version
 from modelkit.safe import safe
@@ -63,7 +62,7 @@ class _Job:
 
     ``source`` is what results are compared with: the file given, or, where its axes or ends were
     changed first, the changed model in ``folder``.  ``fresh`` is a model of it that nobody used up
-    yet; ``operators`` are those of the file given.
+    yet; ``operators`` are those of the file given; ``given`` says which real inputs were.
     """
 
     source: Path
@@ -75,6 +74,7 @@ class _Job:
     shaping: Shaping
     folder: Path
     intra_op: int | None = None
+    given: dict[str, Any] = field(default_factory=dict)
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -95,6 +95,7 @@ class _Job:
             "free_dims": list(self.shaping.free),
             "extract": self.shaping.extract,
             "intra_op": self.intra_op,
+            **self.given,
         }
 
 
@@ -146,7 +147,7 @@ def optimize_file(
     place = Path(output) if output else path.parent / f"{path.stem}.opt.onnx"
     progress.step("reading")
     origin = load(path)
-    data = _real(path, eval_data, preprocessing, shaping)
+    data = real_inputs(path, eval_data, preprocessing, shaping)
     terms = Terms(
         force=force,
         verify=verify,
@@ -161,41 +162,37 @@ def optimize_file(
         held, digest = operator_counts(origin), sha256(path)
         job = _Job(path, place, origin, held, digest, terms, shaping, Path(folder), intra_op)
         del origin
-        if not (force or dry_run) and up_to_date(place, "optimize", job.recipe(choice), job.sha):
+        settled = note_data(job.given, eval_data, "eval_sha256")
+        if (
+            settled
+            and not (force or dry_run)
+            and up_to_date(place, "optimize", job.recipe(choice), job.sha)
+        ):
             return _unchanged(job, choice, before)
         check_target(place, force=force)
         _prepared(job, check=check)
         used, done, delivery = _stepping_back(job, choice)
-        elsewhere = _measured_elsewhere(used, target, measure=measure)
-        return OptimizeReport(
-            source=before,
-            result=delivery.result,
-            level=used,
-            target=target,
-            changes=done.changes,
-            near_misses=done.near_misses,
-            operators_before=job.operators,
-            operators_after=operator_counts(done.model),
-            verification=delivery.verification,
-            speed=delivery.speed,
-            notes=(*done.notes, *job.notes, *elsewhere),
-            written=delivery.written,
-        )
+        job.notes += _measured_elsewhere(used, target, measure=measure)
+        return _report(job, before, used, target, done, delivery)
 
 
-def _real(
-    path: Path, data: str | None, words: Mapping[str, Any] | None, shaping: Shaping
-) -> Proposal | None:
-    if data is None:
-        if words:
-            raise UsageError(f"--{next(iter(words))} is for real inputs", hint="add --eval-data")
-        return None
-    if shaping.free or shaping.extract:
-        raise UsageError(
-            "--eval-data does not go with --free-dim and --extract",
-            hint="change the model first, then optimize the result with --eval-data",
-        )
-    return given_proposal(*given_samples(path, data, words, most=CHECKED))
+def _report(
+    job: _Job, before: FileFacts, level: str, target: str, done: Optimized, delivery: Delivery
+) -> OptimizeReport:
+    return OptimizeReport(
+        source=before,
+        result=delivery.result,
+        level=level,
+        target=target,
+        changes=done.changes,
+        near_misses=done.near_misses,
+        operators_before=job.operators,
+        operators_after=operator_counts(done.model),
+        verification=delivery.verification,
+        speed=delivery.speed,
+        notes=(*done.notes, *job.notes),
+        written=delivery.written,
+    )
 
 
 def _threads(intra_op: int | None) -> tuple[int, ...]:

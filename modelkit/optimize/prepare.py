@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from modelkit.passes.cut import cut, values_of
 from modelkit.passes.set_dims import fix_dims, free_dims
 from modelkit.runtime import rounding
 from modelkit.runtime.compare import TOLERANCES, measure, verify
+from modelkit.runtime.data.given import CHECKED, given_proposal, given_samples
 from modelkit.runtime.feeds import Proposal, propose
 from modelkit.runtime.session import Feeds, Session, open_session
 from modelkit.safe import safe
@@ -31,6 +33,27 @@ class Shaping:
 
     def __bool__(self) -> bool:
         return bool(self.dims or self.free or self.extract)
+
+
+def real_inputs(
+    path: Path, data: str | None, words: Mapping[str, Any] | None, shaping: Shaping
+) -> Proposal | None:
+    """The inputs that ``data`` names, read as ``words`` say; None where none are given.
+
+    Raises:
+        UsageError: ``words`` without data, or data for a model that is cut or freed first.
+        BadInput, CheckFailed: see :func:`modelkit.runtime.data.given.given_samples`.
+    """
+    if data is None:
+        if words:
+            raise UsageError(f"--{next(iter(words))} is for real inputs", hint="add --eval-data")
+        return None
+    if shaping.free or shaping.extract:
+        raise UsageError(
+            "--eval-data does not go with --free-dim and --extract",
+            hint="change the model first, then optimize the result with --eval-data",
+        )
+    return given_proposal(*given_samples(path, data, words, most=CHECKED))
 
 
 def prepare(

@@ -296,6 +296,10 @@ def test_real_inputs_take_the_place_of_generated_ones(picky: Path, tmp_path: Pat
     assert report.verification.inputs == "samples of x.npz"
     assert report.verification.trials[0].shapes == {"x": [2, 5]}
     assert report.written == place
+    assert optimize_file(str(picky), place, eval_data=str(tmp_path / "x.npz")).up_to_date
+    np.savez(tmp_path / "z.npz", x=normal(3, 5))
+    with pytest.raises(CannotWrite, match="exists"):
+        optimize_file(str(picky), place, eval_data=str(tmp_path / "z.npz"))
 
 
 def test_real_inputs_are_for_the_model_as_it_is(picky: Path, tmp_path: Path) -> None:
