@@ -11,6 +11,7 @@ from modelkit.convert.tensorflow_graphs import (
     Graph,
     frozen,
     guarded,
+    lite_bytes,
     named,
     operators,
     quiet,
@@ -266,7 +267,7 @@ def _open_lite(path: Path, options: Options) -> Source:
         for d in inputs
     ]
     specs = specs_of(tensors, options)
-    quantized = any(np.dtype(d["dtype"]).itemsize == 1 for d in interpreter.get_tensor_details())
+    weights, activations = lite_bytes(path)
 
     def call(feeds: Feeds) -> dict[str, np.ndarray]:
         for detail in inputs:
@@ -282,8 +283,12 @@ def _open_lite(path: Path, options: Options) -> Source:
         names = [_short(d["name"]) for d in outputs]
         return named(through_tf2onnx(lambda: translated_lite(str(path))), specs, names)
 
-    title = "TensorFlow Lite, quantized" if quantized else "TensorFlow Lite"
-    step = "requantized" if quantized else "convert"
+    title, step = "TensorFlow Lite", "convert"
+    if activations:
+        title, step = "TensorFlow Lite, quantized", "requantized"
+    elif weights:
+        # Its kernels quantize the activations as they come, which adds the noise of 8 bits.
+        title, step = "TensorFlow Lite, weights quantized", "int8-weights"
     return Source(title, guarded(call), specs, (Route("tf2onnx", export),), step=step)
 
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 # TensorFlow logs to stderr while it is imported, and oneDNN makes its results differ by machine.
@@ -21,6 +22,8 @@ from onnx import defs
 from onnx_ir import Shape, from_proto
 from tf2onnx import optimizer
 from tf2onnx.tf_loader import from_function, tf_optimize
+from tf2onnx.tflite.Model import Model as LiteModel
+from tf2onnx.tflite.TensorType import TensorType
 from tf2onnx.tfonnx import process_tf_graph
 
 import modelkit.convert.tensorflow_operators  # noqa: F401  tells tf2onnx of them
@@ -332,3 +335,16 @@ def named(model: Model, specs: Sequence[InputSpec], outputs: Sequence[str]) -> M
         if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
             value.shape = Shape(["batch", *list(value.shape)[1:]])
     return model
+
+
+def lite_bytes(path: Path) -> tuple[int, int]:
+    """How many weights, and how many activations, of a TensorFlow Lite file are in 8 bits."""
+    found = LiteModel.GetRootAsModel(path.read_bytes(), 0)
+    graph = found.Subgraphs(0)
+    tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]
+    held = [
+        found.Buffers(tensor.Buffer()).DataLength() > 0
+        for tensor in tensors
+        if tensor.Type() in (TensorType.INT8, TensorType.UINT8)
+    ]
+    return sum(held), len(held) - sum(held)

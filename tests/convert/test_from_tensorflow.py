@@ -212,6 +212,19 @@ def test_tensorflow_lite(kind: str, saved: Path, images: np.ndarray, tmp_path: P
     assert (actual.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
+def test_weights_of_tensorflow_lite_in_8_bits(tmp_path: Path) -> None:
+    first, second = (tf.random.stateless_normal([128, 128], [0, seed]) / 11 for seed in (1, 2))
+    spec = tf.TensorSpec([4, 128], tf.float32, name="x")
+    call = tf.function(lambda x: {"y": tf.nn.relu(x @ first) @ second})
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function(spec)])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    path = tmp_path / "m.tflite"
+    path.write_bytes(converter.convert())
+    report = convert_file(str(path))
+    assert report.framework == "TensorFlow Lite, weights quantized"
+    assert report.verification.tolerance == "25 dB"
+
+
 def test_broken_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "saved_model.pb").write_bytes(b"\x08\x01\x12\x90\x90")
