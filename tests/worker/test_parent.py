@@ -181,8 +181,12 @@ def test_our_own_bug_keeps_its_trace_in_a_file_and_off_the_terminal() -> None:
     log.unlink()
 
 
+# As from a terminal, also where whoever started the tests ignores signals, as nohup does.
 RUNNER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(name, signal.SIG_DFL)
 from modelkit import worker
 worker.run("test", {"path": sys.argv[1]%s}, function="tests.worker.verbs_for_tests:%s",
            listener=lambda kind, text: print(text, flush=True))
@@ -209,7 +213,11 @@ def ended(program: "subprocess.Popen[str]", number: int) -> tuple[int, float]:
     start = time.monotonic()
     with program:
         program.send_signal(number)
-        program.wait(20)
+        try:
+            program.wait(20)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            raise
     return program.returncode, time.monotonic() - start
 
 
