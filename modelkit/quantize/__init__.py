@@ -132,10 +132,11 @@ def quantize_file(
 
 
 def _made(origin: Model, source: Path, options: Options, seed: int) -> Made:
-    made = _KINDS[options.mode](origin, source, options, seed)
+    check = None
     if options.eval_data is not None and options.mode != "auto":
-        made = replace(made, check=compared_on(source, options))
-    return made
+        check = compared_on(source, options)  # before the work, which a bad file would waste
+    made = _KINDS[options.mode](origin, source, options, seed)
+    return made if check is None else replace(made, check=check)
 
 
 def _delivered(made: Made, target: Path, terms: Terms, source: Path, options: Options) -> Delivery:

@@ -123,7 +123,7 @@ def typical_feeds(
     usual = {name: length for name, length in _USUAL.items() if name in names and not cached}
     given = _with_dims(specs, dims or {})
     with open_session(path, optimize=False) as session:
-        for fixed in (_with_dims(specs, usual | dict(dims or {})), given):
+        for fixed in dict.fromkeys((_with_dims(specs, usual | dict(dims or {})), given)):
             try:
                 first = usual_lengths(fixed, cached=cached)
                 found = propose(model, session.run, specs=fixed, seed=seed, count=1, first=first)
@@ -218,8 +218,7 @@ def _feeds(
     seed: int,
 ) -> Feeds:
     random = np.random.default_rng(seed)
-    lengths = hypothesis.lengths[number % len(hypothesis.lengths)]
-    shapes = dict(shapes_of(specs, hypothesis, dims, lengths, number))
+    shapes = dict(shapes_of(specs, hypothesis, dims, number))
     return {spec.name: _values(spec, shapes[spec.name], random, number) for spec in specs}
 
 

@@ -106,8 +106,7 @@ def fits(
 ) -> bool:
     """Whether the open axes of no input make it larger than memory is lightly given for."""
     for number in range(count):
-        lengths = hypothesis.lengths[number % len(hypothesis.lengths)]
-        shapes = dict(shapes_of(specs, hypothesis, dims, lengths, number))
+        shapes = dict(shapes_of(specs, hypothesis, dims, number))
         for spec in specs:
             pairs = zip(spec.shape, shapes[spec.name], strict=False)
             chosen = (n for dim, n in pairs if isinstance(dim, str) and dim not in dims)
@@ -135,10 +134,10 @@ def shapes_of(
     specs: Sequence[InputSpec],
     hypothesis: Hypothesis,
     dims: Mapping[str, int],
-    lengths: Mapping[str, int],
     number: int,
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The shape of each input by name, in trial ``number``; ``dims`` fixes axes by name."""
+    lengths = hypothesis.lengths[number % len(hypothesis.lengths)]
     cached = any(spec.role == "past" for spec in specs)
     batches = {spec.shape[0] for spec in specs if spec.shape}
     named: dict[str, int] = {}

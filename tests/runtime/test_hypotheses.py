@@ -17,8 +17,7 @@ def named(name: str, specs: tuple[InputSpec, ...]) -> Hypothesis:
 def shapes(
     specs: tuple[InputSpec, ...], hypothesis: Hypothesis, number: int = 0
 ) -> dict[str, tuple[int, ...]]:
-    lengths = hypothesis.lengths[number % len(hypothesis.lengths)]
-    return dict(shapes_of(specs, hypothesis, {}, lengths, number))
+    return dict(shapes_of(specs, hypothesis, {}, number))
 
 
 def test_sides_of_pyramids_halve_six_times_and_differ() -> None:
