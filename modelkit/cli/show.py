@@ -126,8 +126,10 @@ def _verification(check: reports.Verification) -> list[RenderableType]:
         Text(f"  on {shapes}", style="dim"),
     ]
     if check.own_distance:
+        errors = [error for trial in check.trials for error in trial.errors]
+        raised = max((e.limit for e in errors if e.metric == "relative"), default=0.0)
         told = (
-            f"  limit raised to {scientific(worst.limit if worst else 0.0)}: rounding alone takes"
+            f"  limit raised to {scientific(raised)}: rounding alone takes"
             f" the source {scientific(check.own_distance)} from itself on these inputs"
         )
         parts.append(Text(told, style="yellow"))

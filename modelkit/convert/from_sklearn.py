@@ -6,7 +6,7 @@ for and said.
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,12 +22,13 @@ from skl2onnx.common.data_types import (
     StringTensorType,
 )
 from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer
 
+from modelkit.convert import sklearn_texts
 from modelkit.convert.sample_file import with_sample
 from modelkit.convert.sklearn_boosters import booster_splits, library_of, use_own_boosters
 from modelkit.convert.sklearn_files import read_model
-from modelkit.convert.sklearn_inputs import splits_of, steps, table_of, words_of
+from modelkit.convert.sklearn_inputs import splits_of, steps, table_of
 from modelkit.convert.sklearn_trees import use_own_trees
 from modelkit.convert.source import Options, Route, Source
 from modelkit.convert.tabular import Table, on_splits
@@ -77,10 +78,11 @@ def _boosted_source(model: Any, library: str, options: Options) -> Source:
 
 def source_of(model: Any, options: Options, notes: tuple[str, ...] = ()) -> Source:
     """The source of a fitted estimator."""
-    words = words_of(model) if _takes_texts(model) else ()
-    table = None if words else table_of(model, options.double)
+    texts = sklearn_texts.vectorizers(steps(model)[0])
+    table = None if texts else table_of(model, options.double)
     specs = table.specs() if table else (InputSpec("text", "str", ("batch",), "other"),)
-    trials = table.trials() if table else _texts(words)
+    cutters = [part for part in _parts(model) if isinstance(part, CountVectorizer)]
+    notes = (*notes, *sklearn_texts.remarks(cutters))
     title = f"scikit-learn {safe(type(steps(model)[-1]).__name__, 60)}"
 
     if not any(hasattr(model, name) for name in ("predict", "transform")):
@@ -96,6 +98,10 @@ def source_of(model: Any, options: Options, notes: tuple[str, ...] = ()) -> Sour
         except Exception as error:  # an estimator raises any type
             raise _not_run(error) from None
 
+    if table and any(column.missing for column in table.columns) and not _runs(run, table):
+        table = table.whole()
+    trials = table.trials() if table else sklearn_texts.trials(texts)
+
     def remarks(result: Model) -> Sequence[str]:
         return _edges(model, table, run, result) if table else ()
 
@@ -108,8 +114,17 @@ def source_of(model: Any, options: Options, notes: tuple[str, ...] = ()) -> Sour
         return _shaped(_exported(model, specs, list(expected), options), sample, expected)
 
     route = Route("skl2onnx", export, remarks=remarks)
-    advice = "" if options.double or words else "--double computes in float64 as scikit-learn does"
+    advice = "" if options.double or texts else "--double computes in float64 as scikit-learn does"
     return Source(title, run, specs, (route,), (), notes, trials, advice=advice)
+
+
+def _runs(run: Callable[[Feeds], object], table: Table) -> bool:
+    """Whether rows with missing values are taken: a scaler takes them, what follows may not."""
+    try:
+        run(table.trials()[1])
+    except UsageError:
+        return False
+    return True
 
 
 def _not_run(error: Exception) -> UsageError:
@@ -119,22 +134,6 @@ def _not_run(error: Exception) -> UsageError:
         hint="give rows like those of training with --sample FILE.npz",
         code="other-rows",
     )
-
-
-def _takes_texts(model: Any) -> bool:
-    return isinstance(steps(model)[0], CountVectorizer)
-
-
-def _texts(words: tuple[str, ...], seed: int = 0) -> tuple[Feeds, ...]:
-    """Texts of known words and one that is not, of several lengths; never an empty one."""
-    random = np.random.default_rng(seed)
-    known = np.array([*words, "neverseen"], dtype=object)
-    trials = []
-    for count in (1, 30):
-        lengths = random.integers(1, 12, count)
-        lines = [" ".join(known[random.integers(0, len(known), n)]) for n in lengths]
-        trials.append({"text": np.array(lines, dtype=object)})
-    return tuple(trials)
 
 
 def _rows(model: Any, feeds: Feeds, specs: Sequence[InputSpec]) -> Any:
@@ -194,11 +193,11 @@ def _exported(
     types = [(spec.name, _TYPES[spec.dtype]([None, *spec.shape[1:]])) for spec in specs]
     settings: dict[Any, dict[str, Any]] = {}
     for part in _parts(model):
-        if isinstance(part, CountVectorizer | TfidfVectorizer):
-            # The default asks for a locale that small machines do not have.
-            settings[id(part)] = {"locale": "C"}
+        if isinstance(part, CountVectorizer):
+            settings[id(part)] = {**sklearn_texts.settings(part)}
     use_own_trees()
     use_own_boosters(_parts(model))
+    sklearn_texts.use_own_logarithm()
     for part in _parts(model):
         if hasattr(part, "flatten_transform"):
             # Of transform(), which is not converted; skl2onnx refuses it.

@@ -9,6 +9,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
+from modelkit.convert.sklearn_texts import lines_for, vectorizers
 from modelkit.convert.tabular import Column, Table, around
 from modelkit.errors import Unsupported, UsageError
 
@@ -37,15 +38,6 @@ def table_of(model: Any, double: bool) -> Table:
     if get_tags(model).input_tags.positive_only:
         columns = tuple(replace(c, low=max(c.low, 0.0), high=abs(c.high)) for c in columns)
     return Table(columns, "X", double)
-
-
-def words_of(model: Any) -> tuple[str, ...]:
-    """The vocabulary of a model that takes texts; empty for all others."""
-    for step in steps(model):
-        vocabulary = getattr(step, "vocabulary_", None)
-        if vocabulary is not None:
-            return tuple(sorted(vocabulary))
-    return ()
 
 
 def steps(model: Any) -> list[Any]:
@@ -186,9 +178,9 @@ def _columns(part: Any, names: list[str]) -> list[Column]:
     parts = [] if isinstance(part, str) else steps(part)
     missing = bool(parts) and _takes_missing(parts[0])
     for step in parts:
-        vocabulary = getattr(step, "vocabulary_", None)
-        if vocabulary is not None:
-            return [Column(name, "str", values=(*sorted(vocabulary), _UNKNOWN)) for name in names]
+        if texts := vectorizers(step):
+            lines = tuple(line for trial in lines_for(texts) for line in trial)
+            return [Column(name, "str", values=lines) for name in names]
         categories = getattr(step, "categories_", None)
         if categories is not None and len(categories) == len(names):
             open_ended = getattr(step, "handle_unknown", "error") != "error"

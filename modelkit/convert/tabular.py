@@ -69,6 +69,11 @@ class Table:
         random = np.random.default_rng(seed)
         return tuple(self._rows(count, random) for count in _ROWS)
 
+    def whole(self) -> "Table":
+        """The same without missing values."""
+        columns = tuple(replace(column, missing=False) for column in self.columns)
+        return replace(self, columns=columns)
+
     def feeds(self, matrix: np.ndarray) -> Feeds:
         """A matrix of numbers as the inputs of a model that takes one."""
         return {self.name: matrix.astype(self.number())}

@@ -1,6 +1,7 @@
 """Small trained models of tables, and what their library says of rows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from modelkit.convert import convert_file
+from modelkit.reports import ConvertReport
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -129,3 +133,11 @@ def text_pipeline() -> Pipeline:
 def saved(model: object, path: Path) -> Path:
     skops.io.dump(model, path)
     return path
+
+
+def converted(model: Any, folder: Path, **options: Any) -> tuple[ConvertReport, Path]:
+    """What ``convert`` says of ``model``, compared with it, and the file it wrote."""
+    source = saved(model, folder / "model.skops")
+    report = convert_file(str(source), str(folder / "m.onnx"), trust_source=True, **options)
+    assert report.verification.passed
+    return report, folder / "m.onnx"

@@ -3,9 +3,11 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import DBSCAN, KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
@@ -16,6 +18,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     VotingClassifier,
 )
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import CategoricalNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -32,8 +35,8 @@ from sklearn.svm import SVC, SVR, LinearSVC
 
 from modelkit.convert import convert_file
 from modelkit.errors import BadInput, Unsupported, UsageError
-from modelkit.reports import ConvertReport
 from tests.convert import tables
+from tests.convert.tables import converted
 from tests.models import Feeds, run
 
 MODELS: dict[str, tuple[Any, Any]] = {
@@ -65,13 +68,6 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "components": (make_pipeline(StandardScaler(), PCA(3)), tables.binary),
     "linear": (LinearRegression(), tables.numbers),
 }
-
-
-def converted(model: Any, folder: Path, **options: Any) -> tuple[ConvertReport, Path]:
-    source = tables.saved(model, folder / "model.skops")
-    report = convert_file(str(source), str(folder / "m.onnx"), trust_source=True, **options)
-    assert report.verification.passed
-    return report, folder / "m.onnx"
 
 
 def library(model: Any, rows: np.ndarray) -> list[np.ndarray]:
@@ -134,6 +130,19 @@ def test_texts(tmp_path: Path) -> None:
     model = tables.text_pipeline()
     assert found["label"].tolist() == model.predict(lines).tolist()
     np.testing.assert_allclose(found["probabilities"], model.predict_proba(lines), atol=2e-6)
+
+
+def test_a_scaler_before_a_model_that_takes_no_missing_values(tmp_path: Path) -> None:
+    table = pd.DataFrame({"title": tables.TEXTS, "age": range(len(tables.TEXTS))})
+    parts = [("t", CountVectorizer(), "title"), ("n", StandardScaler(), ["age"])]
+    model = make_pipeline(ColumnTransformer(parts), LogisticRegression())
+    _, output = converted(model.fit(table, tables.TEXT_CLASSES), tmp_path)
+    feeds = {
+        "title": table[["title"]].to_numpy().astype(object),
+        "age": table[["age"]].to_numpy().astype(np.float32),
+    }
+    found = run(output, feeds)["probabilities"]
+    np.testing.assert_allclose(found, model.predict_proba(table), atol=2e-6)
 
 
 def test_string_labels_stay_strings(tmp_path: Path) -> None:

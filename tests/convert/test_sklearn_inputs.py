@@ -6,7 +6,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
-from modelkit.convert.sklearn_inputs import splits_of, steps, table_of, words_of
+from modelkit.convert.sklearn_inputs import splits_of, steps, table_of
 from modelkit.errors import UsageError
 from tests.convert import tables
 
@@ -70,8 +70,7 @@ def test_columns_by_place_and_by_type() -> None:
     ]
 
 
-def test_words_and_steps() -> None:
-    assert "hello" in words_of(tables.text_pipeline())
+def test_steps() -> None:
     nested = make_pipeline(make_pipeline(MinMaxScaler(), "passthrough"), StandardScaler())
     assert [type(s).__name__ for s in steps(nested)] == ["MinMaxScaler", "StandardScaler"]
     with pytest.raises(UsageError, match="does not say how many features"):
