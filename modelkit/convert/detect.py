@@ -109,6 +109,8 @@ def _folder(path: Path) -> Detected:
         return Detected("transformers", "config.json with a model_type")
     if any(path.glob("*.index.json")):
         return Detected("torch-shards", "*.index.json in the folder")
+    if any(path.glob("*.meta")) and any(path.glob("*.data-*")):
+        return Detected("meta-graph", "a checkpoint of TensorFlow 1 in the folder")
     if _spark(path):
         return Detected("spark", "Spark ML metadata in the folder")
     if any(path.glob("*.pdiparams")):

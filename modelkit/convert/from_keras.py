@@ -119,7 +119,16 @@ def _loaded(path: Path, old: bool, options: Options) -> Any:
             import tf_keras
         except ModuleNotFoundError:
             raise MissingExtra("converting files of Keras 2", "tf") from None
-        load, words = tf_keras.models.load_model, {}
+
+        class GRU(tf_keras.layers.GRU):  # type: ignore[misc]  # known by this name in the file
+            """Written before Keras knew ``reset_after``, it is computed without."""
+
+            @classmethod
+            def from_config(cls, config: dict[str, Any]) -> Any:
+                return super().from_config({"reset_after": False, **config})
+
+        load = tf_keras.models.load_model
+        words: dict[str, Any] = {"custom_objects": {"GRU": GRU}}
     else:
         load, words = keras.saving.load_model, {"safe_mode": not options.trust_source}
     try:

@@ -1,12 +1,15 @@
 """TensorFlow: SavedModel, frozen graphs, checkpoints of TensorFlow 1, and TensorFlow Lite."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from modelkit.convert import tensorflow_ends as ends
 from modelkit.convert.source import Options, Route, Source
+from modelkit.convert.tensorflow_ends import short
 from modelkit.convert.tensorflow_graphs import (
     Graph,
     frozen,
@@ -30,10 +33,8 @@ from modelkit.safe import safe
 import tensorflow as tf  # isort: skip  after tensorflow_graphs has set its environment
 from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
 
-# Nodes nobody reads that are still no results.
-_NO_RESULTS = ("Const", "NoOp", "Assert", "Placeholder", "PlaceholderV2", "VariableV2", "Assign",
-               "SaveV2", "RestoreV2", "VarHandleOp", "AssignVariableOp")  # fmt: skip
 _SERVING = "serving_default"
+_MOST_NAMED = 8
 
 
 def open_model(path: Path | None, name: str, options: Options) -> Source:
@@ -121,23 +122,23 @@ def _open_frozen(path: Path, options: Options) -> Source:
 
 def graph_source(title: str, definition: Any, path: Path, options: Options) -> Source:
     """A graph without variables; its ends are found, unless the user names them."""
-    refuse_risky(operators(definition), str(path), options)
-    inputs = options.inputs or _placeholders(definition)
-    outputs = options.outputs or _results(definition, inputs)
+    inputs = options.inputs or ends.placeholders(definition)
+    outputs = options.outputs or ends.results(definition, inputs)
     if not inputs or not outputs:
         raise UsageError(
             f"the ends of {safe(str(path))} are not to be found",
             cause=f"inputs: {len(inputs)}, outputs: {len(outputs)}",
             hint="name them: --inputs x --outputs y",
         )
-    tensors = [_tensor(name) for name in (*inputs, *outputs)]
     known = {node.name for node in definition.node}
-    for name in tensors:
+    for name in map(ends.tensor, (*inputs, *outputs)):
         if name.split(":")[0] not in known:
             raise UsageError(
                 f"the graph has no node '{safe(name.split(':')[0])}'",
                 hint=f"its ends: {', '.join(safe(n, 60) for n in (*inputs, *outputs)[:8])}",
             )
+    inputs, off = _given(definition, inputs, outputs, path, options)
+    tensors = [ends.tensor(name) for name in (*inputs, *outputs)]
 
     def load() -> None:
         tf.import_graph_def(definition, name="")
@@ -148,8 +149,8 @@ def graph_source(title: str, definition: Any, path: Path, options: Options) -> S
     function = wrapped.prune(feeds_at, fetches)
     graph = Graph(
         definition,
-        dict(zip(tensors[: len(inputs)], map(_short, inputs), strict=True)),
-        dict(zip(tensors[len(inputs) :], map(_short, outputs), strict=True)),
+        dict(zip(tensors[: len(inputs)], map(short, inputs), strict=True)),
+        dict(zip(tensors[len(inputs) :], map(short, outputs), strict=True)),
     )
     names = list(graph.inputs.values())
     given = [(n, t.dtype, t.shape) for n, t in zip(names, feeds_at, strict=True)]
@@ -159,48 +160,38 @@ def graph_source(title: str, definition: Any, path: Path, options: Options) -> S
         found = function(*(tf.constant(feeds[name]) for name in names))
         return {n: v.numpy() for n, v in zip(graph.outputs.values(), found, strict=True)}
 
-    return source_of(title, graph, specs, call)
+    return source_of(title, graph, specs, call, [f"{safe(n, 60)} is set to False" for n in off])
 
 
-def _tensor(name: str) -> str:
-    return name if ":" in name else f"{name}:0"
-
-
-def _short(name: str) -> str:
-    return name.removesuffix(":0")
-
-
-def _placeholders(definition: Any) -> list[str]:
-    return [n.name for n in definition.node if n.op in ("Placeholder", "PlaceholderV2")]
-
-
-def _results(definition: Any, inputs: Sequence[str]) -> list[str]:
-    """Nodes that depend on the inputs and that nobody reads."""
-    read = {i.lstrip("^").split(":")[0] for node in definition.node for i in node.input}
-    readers: dict[str, list[str]] = {}
-    for node in definition.node:
-        for name in node.input:
-            readers.setdefault(name.lstrip("^").split(":")[0], []).append(node.name)
-    reached: set[str] = set()
-    waiting = [name.split(":")[0] for name in inputs]
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += readers.get(name, ())
-    ends = reached - read
-    return [n.name for n in definition.node if n.name in ends and n.op not in _NO_RESULTS]
+def _given(
+    definition: Any, inputs: Sequence[str], outputs: Sequence[str], path: Path, options: Options
+) -> tuple[list[str], list[str]]:
+    """The inputs that the outputs need, and the flags that are made False for want of a value."""
+    needed = ends.between(definition, inputs, outputs)
+    refuse_risky(ends.operators(definition, needed), str(path), options)
+    off = ends.settled(needed, options.inputs)
+    held = {node.name for node in needed}
+    taken = [name for name in inputs if name.split(":")[0] in held and name not in off]
+    missing = [n for n in ends.placeholders(definition) if n in held and n not in map(short, taken)]
+    if missing:
+        raise UsageError(
+            f"the outputs need {safe(', '.join(missing[:_MOST_NAMED]), 200)} too",
+            hint=f"--inputs {safe(','.join([*taken, *missing]), 300)}",
+        )
+    return taken, off
 
 
 def _open_checkpoint(path: Path, options: Options) -> Source:
-    """A .meta graph with the checkpoint of the same name beside it."""
+    """A .meta graph with the checkpoint of the same name beside it, or a folder of them."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
-    prefix = path.with_suffix("")
-    if not list(path.parent.glob(f"{prefix.name}.data-*")):
+    path = _latest(path) if path.is_dir() else path
+    # Saver writes ".meta", ".index" and ".data-*" where it is given a folder.
+    name = path.name.removesuffix(".meta")
+    if not list(path.parent.glob(f"{name}.data-*")):
         raise BadInput(
             f"{safe(str(path))} holds a graph without its weights",
-            hint=f"put {safe(prefix.name)}.index and {safe(prefix.name)}.data-* beside it",
+            hint=f"put {safe(name)}.index and {safe(name)}.data-* beside it",
             code="weights-missing",
         )
     meta = meta_graph_pb2.MetaGraphDef()
@@ -209,22 +200,48 @@ def _open_checkpoint(path: Path, options: Options) -> Source:
     except Exception as error:  # protobuf's DecodeError has no public home
         raise _unreadable(path, error) from None
     refuse_risky(operators(meta.graph_def), str(path), options)
-    saving = _saving_nodes(meta)
-    inputs = options.inputs or _placeholders_besides(meta.graph_def, saving)
-    candidates = [n for n in _results(meta.graph_def, inputs) if n not in saving]
-    outputs = options.outputs or [n for n in candidates if not _trains(n)]
-    definition = _restored(meta, prefix, path, [_short(o) for o in outputs])
+    for node in meta.graph_def.node:
+        # Written by older versions, whose shapes of gradients newer ones call inconsistent.
+        node.attr.pop("_output_shapes", None)
+    inputs = options.inputs or [
+        name for name in ends.placeholders(meta.graph_def) if name not in _saving_nodes(meta)
+    ]
+    outputs = options.outputs or _trained(meta, inputs, path)
+    definition = _restored(meta, path, [short(o) for o in outputs])
     narrowed = Options(
         input_shape=options.input_shape,
         trust_source=options.trust_source,
-        inputs=tuple(inputs),
+        inputs=options.inputs,
         outputs=tuple(outputs),
     )
     return graph_source("TensorFlow 1 checkpoint", definition, path, narrowed)
 
 
-def _placeholders_besides(definition: Any, saving: set[str]) -> list[str]:
-    return [name for name in _placeholders(definition) if name not in saving]
+def _trained(meta: Any, inputs: Sequence[str], path: Path) -> list[str]:
+    """The results of a graph that was not saved for training.
+
+    Raises:
+        UsageError: it was, so that its ends are losses; the hint is what to type.
+    """
+    saving = _saving_nodes(meta)
+    found = [n for n in ends.results(meta.graph_def, inputs) if n not in saving and not _trains(n)]
+    if not any(_trains(node.name) for node in meta.graph_def.node):
+        return found
+    likely = [n for n in ends.likeliest(meta.graph_def, found) if not _trains(n)] or ["NAME"]
+    raise UsageError(
+        f"{safe(str(path))} was saved for training, which of its nodes is the result is not said",
+        cause=safe(f"likely are {', '.join(likely[:_MOST_NAMED])}", 400),
+        hint=f"name it: --outputs {safe(likely[0], 80)}",
+    )
+
+
+def _latest(folder: Path) -> Path:
+    """The graph of the most steps: "model.ckpt-900.meta" before "model.ckpt-1000.meta"."""
+
+    def steps(path: Path) -> int:
+        return max((int(number) for number in re.findall(r"\d+", path.name)), default=0)
+
+    return max(sorted(folder.glob("*.meta")), key=steps)
 
 
 def _saving_nodes(meta: Any) -> set[str]:
@@ -237,13 +254,13 @@ def _trains(name: str) -> bool:
     return any(part in ("gradients", "init", "Adam", "train") for part in name.split("/"))
 
 
-def _restored(meta: Any, prefix: Path, path: Path, outputs: Sequence[str]) -> Any:
+def _restored(meta: Any, path: Path, outputs: Sequence[str]) -> Any:
     """The graph with the checkpoint's values as constants."""
     old = tf.compat.v1
     with tf.Graph().as_default(), old.Session() as session:
         try:
             saver = old.train.import_meta_graph(meta, clear_devices=True)
-            saver.restore(session, str(prefix))
+            saver.restore(session, str(path).removesuffix(".meta"))
             nodes = [name.split(":")[0] for name in outputs]
             return old.graph_util.convert_variables_to_constants(session, session.graph_def, nodes)
         except (ValueError, OSError, AssertionError, tf.errors.OpError) as error:
@@ -260,7 +277,7 @@ def _open_lite(path: Path, options: Options) -> Source:
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     tensors = [
         (
-            _short(d["name"]),
+            short(d["name"]),
             tf.as_dtype(d["dtype"]),
             tf.TensorShape([_free(size) for size in d["shape_signature"]]),
         )
@@ -271,16 +288,16 @@ def _open_lite(path: Path, options: Options) -> Source:
 
     def call(feeds: Feeds) -> dict[str, np.ndarray]:
         for detail in inputs:
-            value = feeds[_short(detail["name"])]
+            value = feeds[short(detail["name"])]
             interpreter.resize_tensor_input(detail["index"], value.shape, strict=False)
         interpreter.allocate_tensors()
         for detail in inputs:
-            interpreter.set_tensor(detail["index"], feeds[_short(detail["name"])])
+            interpreter.set_tensor(detail["index"], feeds[short(detail["name"])])
         interpreter.invoke()
-        return {_short(d["name"]): interpreter.get_tensor(d["index"]) for d in outputs}
+        return {short(d["name"]): interpreter.get_tensor(d["index"]) for d in outputs}
 
     def export() -> Model:
-        names = [_short(d["name"]) for d in outputs]
+        names = [short(d["name"]) for d in outputs]
         return named(through_tf2onnx(lambda: translated_lite(str(path))), specs, names)
 
     title, step = "TensorFlow Lite", "convert"

@@ -27,6 +27,7 @@ from tf2onnx.tflite.TensorType import TensorType
 from tf2onnx.tfonnx import process_tf_graph
 
 import modelkit.convert.tensorflow_operators  # noqa: F401  tells tf2onnx of them
+from modelkit.convert import tensorflow_ends as ends
 from modelkit.convert.input_shapes import parse, role
 from modelkit.convert.source import Options, Route, Source
 from modelkit.errors import BadInput, ModelkitError, Unsupported, UsageError
@@ -100,7 +101,18 @@ def frozen(function: Any) -> Graph:
     keywords = function.structured_input_signature[1]
     order = getattr(function, "_arg_keywords", None) or sorted(keywords)
     quiet()
-    definition = from_function(function, inputs, outputs)
+    for key in function.graph.get_all_collection_keys():
+        # TensorFlow 1 keeps names there of nodes that are not in the function.
+        function.graph.clear_collection(key)
+    try:
+        definition = from_function(function, inputs, outputs)
+    except (ValueError, tf.errors.OpError) as error:
+        raise Unsupported(
+            "TensorFlow could not make constants of the variables",
+            cause=told(error),
+            hint="take another signature (--task), or save the model again with TensorFlow 2",
+            code="export-failed",
+        ) from None
     return Graph(
         definition,
         dict(zip(inputs, order, strict=True)),
@@ -146,7 +158,7 @@ def specs_of(
                 f"--input-shape names '{safe(name)}', which is no input",
                 hint=f"inputs: {', '.join(safe(n, 60) for n in names)}",
             )
-    rows = _rows_of_tables(definition) if definition is not None else 0
+    rows = ends.indexed_rows(definition) if definition is not None else {}
     found = []
     unknown = []
     for name, dtype, shape in tensors:
@@ -161,7 +173,10 @@ def specs_of(
         meaning = "other" if kind == "str" else role(name, kind, len(dims))
         spec = InputSpec(name, kind, dims, meaning)
         if rows and meaning in ("ids", "token_types"):
-            spec = replace(spec, low=0.0, high=float(rows - 1))
+            spec = replace(spec, low=0.0, high=float(rows.get(name, min(rows.values())) - 1))
+        elif name in rows:
+            # Embeddings of Keras 2 take floats, which they make whole.
+            spec = replace(spec, role="ids", low=0.0, high=float(rows[name] - 1))
         found.append(spec)
     if unknown:
         raise UsageError(
@@ -176,24 +191,6 @@ def _dim(name: str, axis: int, dim: int | None) -> int | str:
     if dim is not None:
         return int(dim)
     return "batch" if axis == 0 else f"{name}_{axis}"
-
-
-def _rows_of_tables(definition: Any) -> int:
-    """The rows of the smallest constant table that a Gather reads; 0 without any."""
-    shapes = {
-        node.name: node.attr["value"].tensor.tensor_shape
-        for node in definition.node
-        if node.op == "Const"
-    }
-    sources = {node.name: node.input[0] for node in definition.node if node.op == "Identity"}
-    found = []
-    for node in definition.node:
-        if node.op in ("Gather", "GatherV2", "ResourceGather") and node.input:
-            table = node.input[0].split(":")[0]
-            shape = shapes.get(sources.get(table, table).split(":")[0])
-            if shape is not None and len(shape.dim) > 1:
-                found.append(int(shape.dim[0].size))
-    return min(found, default=0)
 
 
 def source_of(
@@ -274,6 +271,10 @@ def through_tf2onnx(translated: Callable[[], Any]) -> Model:
         except Exception:  # any type: tf2onnx's own loop leaves out the optimizer that failed
             graph = optimizer.optimize_graph(translated())
         made: Model = from_proto(graph.make_model("converted by tf2onnx"))
+        for node in inside(made.graph):
+            if node.op_type == "Shape":
+                # tf2onnx leaves a value behind where it nearly folded one.
+                node.attributes.pop("value", None)
     except Exception as error:  # tf2onnx raises any type
         raise refused(error) from None
     return made
@@ -332,8 +333,10 @@ def named(model: Model, specs: Sequence[InputSpec], outputs: Sequence[str]) -> M
     graph.inputs[:] = values
     for value, name in zip(graph.outputs, outputs, strict=True):
         value.name = name
-        if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
-            value.shape = Shape(["batch", *list(value.shape)[1:]])
+        if value.shape is not None:
+            # tf2onnx numbers the axes it does not know.
+            dims = [dim if isinstance(dim, int) else None for dim in value.shape]
+            value.shape = Shape([_dim(name, axis, dim) for axis, dim in enumerate(dims)])
     return model
 
 

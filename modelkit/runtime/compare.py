@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit import progress
-from modelkit.errors import CheckFailed, ModelkitError, Unsupported
+from modelkit.errors import CheckFailed, ModelkitError, OutOfMemory, Unsupported
 from modelkit.model import Model, load, nodes
 from modelkit.reports import OutputError, Trial, Verification
 from modelkit.runtime import metrics, rounding
@@ -146,13 +146,14 @@ def _compared(
                     shapes = {name: list(value.shape) for name, value in feeds.items()}
                     trials.append(Trial(shapes, seed, errors))
         except ModelkitError as error:
-            if isinstance(error, CheckFailed) and error.code == "outputs-differ":
+            known = isinstance(error, CheckFailed) and error.code == "outputs-differ"
+            if known or isinstance(error, OutOfMemory):
                 raise
-            known = f"{error.hint}; " if isinstance(error, Unsupported) and error.hint else ""
+            advice = f"{error.hint}; " if isinstance(error, Unsupported) and error.hint else ""
             raise CheckFailed(
                 f"the result of {step} does not run where its source does",
                 cause=error.cause or error.message,
-                hint=f"{known}nothing was written",
+                hint=f"{advice}nothing was written",
                 code="outputs-differ",
             ) from None
     return _judged(step, tolerance, proposal, tuple(trials), random, noise.overall())

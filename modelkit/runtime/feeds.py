@@ -239,12 +239,11 @@ def _values(
     kind = _numpy_type(spec.dtype)
     if spec.choices and np.prod(shape) == 1:
         return np.full(shape, spec.choices[number % len(spec.choices)], kind)
-    if kind.kind in "iu":
+    if kind.kind in "iu" or spec.role == "ids":
         low = 0 if spec.low is None else int(spec.low)
         high = int(spec.high) if spec.high is not None else _UNKNOWN_ID_LIMIT
-        return random.integers(low, min(high, np.iinfo(kind).max), shape, endpoint=True).astype(
-            kind
-        )
+        high = min(high, np.iinfo(kind).max) if kind.kind in "iu" else high
+        return random.integers(low, high, shape, endpoint=True).astype(kind)
     if spec.low is not None and spec.high is not None:
         return random.uniform(spec.low, spec.high, shape).astype(kind)
     return random.standard_normal(shape).astype(kind)

@@ -23,6 +23,8 @@ _SECOND = 16000
 _LARGEST = 1 << 22
 """Product of an input's open axes beyond which a hypothesis is not tried."""
 _PAST = 127
+_CHANNELS = 12
+"""The most of an input of samples: the leads of an electrocardiogram."""
 _STATE = re.compile("state|hidden|memory")
 
 
@@ -182,11 +184,14 @@ def _is_state(spec: InputSpec, axis: int) -> bool:
 
 
 def _is_sound(specs: Sequence[InputSpec]) -> bool:
-    """Whether an input may be samples of sound: floats, one open length beside the batch."""
+    """Whether an input may be samples: of sound, of sensors, bases of DNA as one-hot rows.
+
+    It has floats, one open length beside the batch, and few channels.
+    """
     return any(
         spec.role == "float"
         and 0 < len(spec.shape) <= 3
         and sum(isinstance(dim, str) for dim in spec.shape[1:]) + (len(spec.shape) == 1) == 1
-        and all(dim == 1 for dim in spec.shape[1:] if isinstance(dim, int))
+        and all(dim <= _CHANNELS for dim in spec.shape[1:] if isinstance(dim, int))
         for spec in specs
     )

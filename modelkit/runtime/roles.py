@@ -22,7 +22,9 @@ def guessed_specs(model: Model) -> tuple[InputSpec, ...]:
         name = _DTYPES.get(dtype) or dtype.name.lower()
         name = {"float": "float32", "double": "float64"}.get(name, name)
         role = _role(value.name.lower(), name, value)
-        rows = _indexed_rows(value) if "int" in name else None
+        rows = _indexed_rows(value)
+        # Embeddings of Keras 2 take floats, which they make whole.
+        role = "ids" if rows and "float" in name else role
         high = float(rows - 1) if rows else (1.0 if role == "token_types" else None)
         low = 0.0 if high is not None else None
         choices = _told_apart(value) if "int" in name else ()

@@ -90,6 +90,8 @@ FOLDERS: list[tuple[str, dict[str, bytes]]] = [
     ("sentence-transformers", {"modules.json": b"[]", "config.json": b'{"model_type": "bert"}'}),
     ("transformers", {"config.json": b'{"model_type": "bert"}'}),
     ("torch-shards", {"model.safetensors.index.json": b"{}"}),
+    ("meta-graph", {"model-9.meta": b"x", "model-9.data-00000-of-00001": b"x"}),
+    ("meta-graph", {".meta": b"x", ".data-00000-of-00001": b"x", "config.json": b"{}"}),
     ("spark", {"metadata/part-00000": b'{"class":"org.apache.spark.ml.PipelineModel"}'}),
     ("paddle", {"inference.pdiparams": b"x", "inference.json": b"{}"}),
     ("coreml", {"Manifest.json": b"{}", "Data/x": b""}),

@@ -168,6 +168,34 @@ def test_hdf5_of_both_versions(tmp_path: Path) -> None:
     np.testing.assert_allclose(next(iter(found.values())), old(values[0]).numpy(), atol=1e-5)
 
 
+def test_recurrent_layers_of_before_reset_after_and_ids_as_floats(tmp_path: Path) -> None:
+    """Keras 2.0 had one GRU, whose files do not say which; ids came as float32."""
+    import h5py
+    import tf_keras
+
+    part = tf_keras.layers
+    words = tf_keras.Sequential(
+        [
+            tf_keras.Input((6,), name="words"),
+            part.Embedding(9, 4),
+            part.Bidirectional(part.GRU(5, reset_after=False, recurrent_activation="hard_sigmoid")),
+            part.Dense(2),
+        ]
+    )
+    path = tmp_path / "m.h5"
+    words.save(str(path))
+    with h5py.File(path, "r+") as file:
+        config = file.attrs["model_config"]
+        assert '"reset_after": false' in config
+        file.attrs["model_config"] = config.replace(', "reset_after": false', "")
+    report = convert_file(str(path), str(tmp_path / "m.onnx"))
+    assert report.verification.passed
+    assert report.inputs == ("words float[batch, 6]",)
+    rows = np.random.default_rng(0).integers(0, 9, (7, 6)).astype(np.float32)
+    (found,) = run(tmp_path / "m.onnx", {"words": rows}).values()
+    np.testing.assert_allclose(found, words(rows).numpy(), atol=1e-5)
+
+
 def test_weights_alone_are_named_as_such(tmp_path: Path) -> None:
     model, _ = two_ends()
     model.save_weights(tmp_path / "m.weights.h5")

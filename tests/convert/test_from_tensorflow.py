@@ -178,6 +178,60 @@ def test_a_checkpoint_of_tensorflow_1(tmp_path: Path) -> None:
         convert_file(str(tmp_path / "model.meta"), str(tmp_path / "n.onnx"))
 
 
+def test_a_folder_of_a_training_with_a_flag(tmp_path: Path) -> None:
+    """As Saver writes it for a folder: ".meta", and a graph whose shapes an older version wrote."""
+    old = tf.compat.v1
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    with tf.Graph().as_default(), old.Session() as session:
+        x = old.placeholder(tf.float32, [None, 4], name="x")
+        labels = old.placeholder(tf.float32, [None, 3], name="labels")
+        training = old.placeholder(tf.bool, name="training")
+        weight = old.get_variable("w", [4, 3])
+        old.disable_control_flow_v2()
+        noisy = old.cond(training, lambda: x * 3.0, lambda: x * 1.0)
+        old.enable_control_flow_v2()
+        found = tf.nn.softmax(noisy @ weight, name="classes")
+        loss = tf.reduce_mean((found - labels) ** 2, name="loss")
+        old.train.GradientDescentOptimizer(0.1).minimize(loss)
+        session.run(old.global_variables_initializer())
+        expected = session.run(found, {x: rows, training: False})
+        old.train.Saver().save(session, f"{tmp_path}/run/")
+    assert (tmp_path / "run" / ".meta").is_file()
+    with pytest.raises(UsageError, match="saved for training") as caught:
+        convert_file(str(tmp_path / "run"), str(tmp_path / "m.onnx"))
+    assert "--outputs classes" in caught.value.hint
+    report = convert_file(str(tmp_path / "run"), str(tmp_path / "m.onnx"), outputs=["classes"])
+    assert report.inputs == ("x float[batch, 4]",)
+    assert "training is set to False" in report.notes
+    given = run(tmp_path / "m.onnx", {"x": rows})["classes"]
+    np.testing.assert_allclose(given, expected, atol=1e-6)
+    with pytest.raises(UsageError, match="need training too|need x too"):
+        convert_file(
+            str(tmp_path / "run"), str(tmp_path / "n.onnx"), inputs=["labels"], outputs=["loss"]
+        )
+
+
+def test_the_graph_of_the_most_steps_is_taken(tmp_path: Path) -> None:
+    for steps in (900, 1000, 20):
+        (tmp_path / f"model.ckpt-{steps}.meta").write_bytes(b"")
+    assert from_tensorflow._latest(tmp_path).name == "model.ckpt-1000.meta"
+
+
+def test_files_that_are_read_beside_the_cut_need_no_trust(tmp_path: Path) -> None:
+    old = tf.compat.v1
+    with tf.Graph().as_default() as graph:
+        x = old.placeholder(tf.float32, [None], name="x")
+        read = tf.io.decode_raw(tf.io.read_file("rows"), tf.float32)
+        batch = old.placeholder_with_default(read, [None], name="batch")
+        tf.multiply(tf.exp(batch), x, name="grown")
+    source = str(tmp_path / "g.pb")
+    Path(source).write_bytes(graph.as_graph_def().SerializeToString())
+    with pytest.raises(BadInput, match="touch files"):
+        convert_file(source, str(tmp_path / "m.onnx"), inputs=["x"])
+    report = convert_file(source, str(tmp_path / "m.onnx"), inputs=["x", "batch"])
+    assert len(report.inputs) == 2
+
+
 @pytest.mark.parametrize("kind", ["float", "int8", "int8 ends"])
 def test_tensorflow_lite(kind: str, saved: Path, images: np.ndarray, tmp_path: Path) -> None:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))

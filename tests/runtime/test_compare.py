@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelkit.errors import CheckFailed
+from modelkit.errors import CheckFailed, OutOfMemory
 from modelkit.model import load
 from modelkit.reports import Verification
 from modelkit.runtime import compare
@@ -68,6 +68,17 @@ def test_a_result_that_does_not_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match="does not run where its source does") as caught:
         checked(one, two)
     assert "Reshape" in caught.value.cause
+
+
+def test_a_result_that_needs_more_memory_is_no_wrong_one(tmp_path: Path) -> None:
+    one, two = pair(
+        tmp_path,
+        "y = Exp(x)",
+        """s = Constant<value_ints=[1, 1000000, 1000000, 1, 1]>() e = Expand(x, s)
+        m = ReduceMax<keepdims=0>(e) y = Mul(x, m)""",
+    )
+    with pytest.raises(OutOfMemory):
+        checked(one, two)
 
 
 def test_what_the_runtime_itself_spoils_is_told_apart(tmp_path: Path) -> None:

@@ -23,6 +23,16 @@ def test_ids_stay_below_the_rows_of_the_table_they_index(tmp_path: Path) -> None
     assert max(int(feeds["ids"].max()) for feeds, _ in found.trials) <= 10
 
 
+def test_ids_that_come_as_floats_are_whole(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[b, s] words) => (float[b, s, 4] y)
+    <float[11, 4] t> { i = Cast<to=6>(words) y = Gather(t, i) }"""
+    found = proposal(model_file(tmp_path / "m.onnx", text))
+    values = np.concatenate([feeds["words"].ravel() for feeds, _ in found.trials])
+    assert values.dtype == np.float32
+    assert np.array_equal(values, values.round())
+    assert 0 <= values.min() < values.max() <= 10
+
+
 def test_axes_of_other_names_that_must_be_equal_are_found(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]>
     g (float[s18, s41] x, float[s77, s43] m) => (float[a, b] y) { y = Mul(x, m) }"""

@@ -51,6 +51,7 @@ def test_sound_is_tried_for_one_open_length_only() -> None:
     assert has(spec("n", "samples"))
     assert has(spec("samples"))
     assert has(spec("n", 1, "samples"))
+    assert has(spec("n", "bases", 4))
     assert not has(spec("n", "frames", 80))
     assert not has(spec("n", "t", role="ids"))
     assert not has(spec("n", "a", "b"))
