@@ -30,6 +30,7 @@ from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.remove_zero_channels import remove_zero_channels
 from modelkit.passes.remove_zero_heads import remove_zero_heads
 from modelkit.passes.restore_batch_axes import restore_batch_axes
+from modelkit.passes.restore_recurrences import restore_recurrences
 from modelkit.passes.select_early import select_early
 from modelkit.passes.settle_reshapes import settle_reshapes
 from modelkit.passes.settle_weights import settle_weights
@@ -59,6 +60,7 @@ BASIC: tuple[Pass, ...] = (
     shape_to_constant,
     trace_dims,
     fold_constants,
+    restore_recurrences,
     remove_dead_branches,
     restore_batch_axes,
     unroll_einsums,

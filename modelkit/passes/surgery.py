@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.model import Model, const_of, fresh_name
-from modelkit.model.walk import ONNX, bodies
+from modelkit.model.walk import ONNX, bodies, inside
 
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
@@ -85,10 +85,14 @@ def keep_type(old: ir.Value, new: ir.Value, *, declared: bool = False) -> None:
 
 
 def drop(node: ir.Node) -> None:
-    """Remove a node whose outputs nobody reads any more."""
+    """Remove a node whose outputs nobody reads any more; what its bodies read is let go of."""
     graph = node.graph
     assert graph is not None
     graph.remove(node, safe=True)
+    for body in bodies(node):
+        for inner in inside(body):
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
 
 
 def bypass(node: ir.Node, source: ir.Value) -> bool:
