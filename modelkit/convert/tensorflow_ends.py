@@ -39,7 +39,7 @@ def results(definition: Any, inputs: Sequence[str]) -> list[str]:
     for node in definition.node:
         for source in _sources(node):
             readers.setdefault(source, []).append(node.name)
-    reached = _spread((_node(name) for name in inputs), readers)
+    reached = _spread((node_of(name) for name in inputs), readers)
     kinds = {node.name: node for node in definition.node}
     return [
         n.name
@@ -60,9 +60,9 @@ def likeliest(definition: Any, names: Sequence[str]) -> list[str]:
 def between(definition: Any, inputs: Sequence[str], outputs: Sequence[str]) -> list[Any]:
     """The nodes that ``outputs`` need once ``inputs`` are given, those of the inputs too."""
     kinds = {node.name: node for node in definition.node}
-    ends = {_node(name) for name in inputs}
+    ends = {node_of(name) for name in inputs}
     sources = {name: [] if name in ends else _sources(node) for name, node in kinds.items()}
-    reached = _spread((_node(name) for name in outputs), sources)
+    reached = _spread((node_of(name) for name in outputs), sources)
     return [node for node in definition.node if node.name in reached]
 
 
@@ -88,7 +88,7 @@ def settled(needed: Iterable[Any], inputs: Sequence[str]) -> list[str]:
     Other placeholders with a default are plain ones among ``inputs``, and the default elsewhere.
     The nodes are changed; the names of the flags are given back.
     """
-    known = {_node(name) for name in inputs}
+    known = {node_of(name) for name in inputs}
     flags = []
     for node in needed:
         if node.op not in (*_PLACEHOLDERS, _DEFAULTED):
@@ -130,9 +130,9 @@ def indexed_rows(definition: Any) -> dict[str, int]:
 
 def _origin(name: str, kinds: dict[str, Any], through: Sequence[str]) -> str:
     """The node that ``name`` is, or that stands before operators of ``through``."""
-    name = _node(name)
+    name = node_of(name)
     while (node := kinds.get(name)) is not None and node.op in through and node.input:
-        name = _node(node.input[0])
+        name = node_of(node.input[0])
     return name
 
 
@@ -143,17 +143,18 @@ def _is_flag(node: Any) -> bool:
 
 def _steers(node: Any, kinds: dict[str, Any]) -> bool:
     """Whether a node is what is left of a tf.cond: a side of a Switch, or the flag itself."""
-    source = kinds.get(_node(node.input[0])) if node.op == "Identity" and node.input else None
+    source = kinds.get(node_of(node.input[0])) if node.op == "Identity" and node.input else None
     return source is not None and (
         source.op == "Switch" or (source.op in _PLACEHOLDERS and _is_flag(source))
     )
 
 
 def _sources(node: Any) -> list[str]:
-    return [_node(name) for name in node.input]
+    return [node_of(name) for name in node.input]
 
 
-def _node(name: str) -> str:
+def node_of(name: str) -> str:
+    """The node that makes a tensor, or that has to run first ("^x")."""
     return name.lstrip("^").split(":")[0]
 
 

@@ -30,6 +30,7 @@ import modelkit.convert.tensorflow_operators  # noqa: F401  tells tf2onnx of the
 from modelkit.convert import tensorflow_ends as ends
 from modelkit.convert.input_shapes import parse, role
 from modelkit.convert.source import Options, Route, Source
+from modelkit.convert.tensorflow_dilations import merge_dilations
 from modelkit.errors import BadInput, ModelkitError, Unsupported, UsageError
 from modelkit.model import InputSpec, Model
 from modelkit.model.walk import inside
@@ -241,6 +242,7 @@ def exported(graph: Graph, specs: Sequence[InputSpec]) -> Model:
         if not graph.folded:
             with tf.Graph().as_default():
                 definition = tf_optimize(inputs, outputs, definition)
+        merge_dilations(definition)
         with tf.Graph().as_default() as loaded:
             tf.import_graph_def(definition, name="")
             return process_tf_graph(loaded, input_names=inputs, output_names=outputs, **_HOW)

@@ -32,6 +32,30 @@ def test_a_sequence_that_others_read_stays_for_them() -> None:
     assert result.counts == {NAME: 1}
 
 
+@pytest.mark.parametrize("shape", ["4, 1", "1, 4, 1", "1", ""])
+@pytest.mark.parametrize("kind", ["Add", "Mul"])
+def test_constants_meet_the_image(kind: str, shape: str) -> None:
+    numbers = "0.5, -1.5, 2, 3" if "4" in shape else "0.5"
+    source = text(f"y = {kind}(c, s)").replace(
+        "int64[1] a", f"float{f'[{shape}]' if shape else ''} c = {{{numbers}}}, int64[1] a"
+    )
+    result = rewritten(source, [NAME], FEEDS)
+    assert result.operators == [kind, "Squeeze"]
+
+
+def test_constants_that_make_it_larger_are_refused() -> None:
+    for shape, numbers in (
+        ("4, 2", "1, 2, 3, 4, 5, 6, 7, 8"),
+        ("2, 1, 4, 1", "1, 2, 3, 4, 5, 6, 7, 8"),
+    ):
+        body = (
+            "y = Add(s, c)" if shape == "4, 2" else "t = Add(s, c) m = ReduceMax(t) y = Add(s, m)"
+        )
+        source = text(body).replace("int64[1] a", f"float[{shape}] c = {{{numbers}}}, int64[1] a")
+        result = rewritten(source.replace("n] x", "2] x").replace("n] y", "2] y"), [NAME], [])
+        assert "Squeeze" in result.operators[:2]
+
+
 def test_another_axis_is_no_match() -> None:
     source = text("y = Relu(s)", axis=0).replace("float[b, 4, 1, n] x", "float[1, b, 4, n] x")
     result = rewritten(source, [NAME], [{"x": floats(1, 2, 4, 3)}])
