@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from modelkit.model import InputSpec
 from modelkit.safe import safe
 
 # Where training loops keep the weights inside a checkpoint.
-_WEIGHT_KEYS = ("state_dict", "model_state_dict", "model", "module", "ema")
+_WEIGHT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "module", "ema")
 # What wrappers put before the name of every weight.
 _WRAPPERS = ("module.", "_orig_mod.")
 # Free axes in the example: 5, 6, ... times one of these, the first that the module takes.
@@ -103,7 +103,7 @@ def _module(held: Any, path: Path | None, options: Options) -> tuple[torch.nn.Mo
         raise UsageError(f"{safe(options.model)} made {type(module).__name__}, no torch module")
     if path is None:
         return module.eval(), Held("", 0)
-    given = _weights(held, path)
+    given = _weights(held, path, module.state_dict().keys())
     _fill(module, given, path)
     return module.eval(), held_weights(v for v in given.values() if isinstance(v, torch.Tensor))
 
@@ -118,12 +118,17 @@ def _codeless(path: Path | None) -> UsageError:
     )
 
 
-def _weights(held: Any, path: Path) -> dict[str, torch.Tensor]:
+def _weights(held: Any, path: Path, names: Collection[str]) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint, which trainers keep beside others under keys of their own."""
     if isinstance(held, torch.nn.Module):
         held = held.state_dict()
     for key in _WEIGHT_KEYS:
         if isinstance(held, dict) and isinstance(held.get(key), dict):
             held = held[key]
+    parts = held.values() if isinstance(held, dict) else ()
+    dicts = [part for part in parts if isinstance(part, dict)]
+    fitting = [part for part in dicts if names and part.keys() >= set(names)]
+    held = fitting[0] if len(fitting) == 1 else held
     if not isinstance(held, dict) or not held:
         raise BadInput(f"{safe(str(path))} holds {type(held).__name__}, no state_dict")
     weights = {str(key): value for key, value in held.items()}

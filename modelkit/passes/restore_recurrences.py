@@ -16,10 +16,8 @@ from modelkit.passes.maker import Maker
 from modelkit.passes.recurrences import Recurrence, recurrence_of
 from modelkit.passes.surgery import attribute, drop, initializer, is_onnx, replace
 
-_NOTE = (
-    "a batch or sequence of length 0 is refused now: ONNX Runtime's LSTM and GRU take none"
-    " (--skip restore_recurrences keeps the Loop)"
-)
+NOTE = "a batch or sequence of length 0 is refused now: ONNX Runtime's LSTM and GRU take none"
+"""What changes for whoever runs the model."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def restore_recurrences(model: Model) -> Changes:
         for node in list(graph):
             if is_onnx(node, "Loop"):
                 count += _restored(node, graph)
-    return Changes(count, (_NOTE,) if count else ())
+    return Changes(count, (f"{NOTE} (--skip restore_recurrences keeps the Loop)",) if count else ())
 
 
 def _restored(loop: ir.Node, graph: ir.Graph) -> bool:

@@ -11,7 +11,7 @@ from modelkit.errors import CheckFailed, UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
 from modelkit.quantize.auto import auto
 from modelkit.quantize.data import compared_on
-from modelkit.quantize.modes import MODES, Made, dynamic, guards
+from modelkit.quantize.modes import MODES, Made, dynamic, guards, restored
 from modelkit.quantize.options import WEIGHT_ONLY, Options, checked
 from modelkit.quantize.outcome import Outcome
 from modelkit.quantize.refusals import (
@@ -107,7 +107,7 @@ def quantize_file(
         raise nothing(path, made.outcome, mode)
     strip_debug(made.model)
     keep_settings(made.model, options.preprocessing)
-    notes = (*made.notes, *guards(options))
+    notes = (*made.notes, *restored(origin, made.model), *guards(options))
     decisions = [f"{made.outcome.quantized} of {made.outcome.candidates} layers quantized"]
     add_step(made.model, "quantize", recipe, digest, [*decisions, *notes])
     terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from modelkit import progress
 from modelkit.model import Model
+from modelkit.model.facts import operator_counts
 from modelkit.passes import run_passes
 from modelkit.passes.remove_unused import remove_unused
+from modelkit.passes.restore_recurrences import NOTE
 from modelkit.quantize import data
 from modelkit.quantize.dynamic import Quantizer
 from modelkit.quantize.options import Options
@@ -125,6 +127,17 @@ def guards(options: Options) -> tuple[str, ...]:
         "weights keep 7 bits: this processor has no VNNI, and the sums of two products of bytes"
         " would overflow; a model for others is better made on one of them",
     )
+
+
+def restored(origin: Model, result: Model) -> tuple[str, ...]:
+    """What became of loops that are recurrent layers."""
+    count = operator_counts(origin).get("Loop", 0) - operator_counts(result).get("Loop", 0)
+    if count <= 0:
+        return ()
+    became = "1 loop became the recurrent layer that it is"
+    if count > 1:
+        became = f"{count} loops became the recurrent layers that they are"
+    return (f"{became}; {NOTE}",)
 
 
 def told(calibrated: Calibrated, outcome: Outcome) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from modelkit.passes.merge_chains import merge_chains
 from modelkit.passes.remove_identity import remove_identity
 from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.restore_convolutions import restore_convolutions
+from modelkit.passes.restore_recurrences import restore_recurrences
 from modelkit.passes.unroll_einsums import unroll_einsums
 from modelkit.quantize import island_activations, island_residuals, islands
 from modelkit.rewrite import apply, read_fusion
@@ -25,6 +26,7 @@ _PASSES = (
     lift_constants,
     infer_symbols,
     fold_constants,
+    restore_recurrences,
     remove_identity,
     join_parts,
     keep_paddings,
@@ -39,8 +41,8 @@ def prepared(model: Model, oldest_opset: int) -> Model:
     """A copy in which weights are constants, and linear layers linear layers.
 
     Folds what stands between a weight and its layer, inlines functions, merges normalizations into
-    convolutions, turns 1x1 convolutions and Einsums that are linear layers back, and raises an
-    opset below ``oldest_opset``.
+    convolutions, turns 1x1 convolutions and Einsums that are linear layers back, loops that are
+    recurrent layers into these, and raises an opset below ``oldest_opset``.
 
     Raises:
         Unsupported: an opset that cannot be raised.

@@ -59,14 +59,21 @@ _HYPOTHESES = (
     Hypothesis("sound", tied=True, lengths=_lengths(16000, 24000), sound=True, states=True),
 )
 
+# As graphs want them that take the mean over turned and mirrored copies of one input.
+_FOURS = Hypothesis(
+    "batches of four and eight",
+    tied=True,
+    lengths=({"batch": 4, "other": 7, "past": 5}, {"batch": 8, "other": 10, "past": 2}),
+)
+
 
 def tries(
     specs: tuple[InputSpec, ...], first: Sequence[Hypothesis]
 ) -> Iterator[tuple[tuple[InputSpec, ...], Hypothesis]]:
-    """What to try, likeliest first; at last batches of one, which some graphs are built for.
+    """What to try, likeliest first; then batches of one, which some graphs are built for.
 
     A number that the graph tells from one other is also tried as another: both branches count.
-    After noise come drawn pictures.
+    After noise come drawn pictures, at last batches of four.
     """
     usual = [
         each
@@ -87,6 +94,7 @@ def tries(
             yield specs, hypothesis
     if (drawn := with_pictures(both)) != both:
         yield from ((drawn, hypothesis) for hypothesis in usual)
+    yield both, _FOURS
 
 
 def with_pictures(specs: tuple[InputSpec, ...]) -> tuple[InputSpec, ...]:

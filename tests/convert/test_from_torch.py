@@ -43,6 +43,7 @@ def test_safetensors_fill_the_module_of_the_factory(
         lambda weights: weights,
         lambda weights: {"state_dict": weights, "epoch": 3},
         lambda weights: {"model": {f"module.{k}": v for k, v in weights.items()}},
+        lambda weights: {"generator": weights, "discriminator": {"w": torch.ones(1)}},
         lambda weights: {f"_orig_mod.{k}": v for k, v in weights.items()},
     ],
 )

@@ -1,5 +1,7 @@
 from modelkit.model import const_of
+from modelkit.quantize.modes import restored
 from modelkit.quantize.prepare import prepared
+from tests.passes.recurrent_loops import LSTM, loop_model, loop_text
 from tests.quantize.graphs import model_of
 from tests.rewrite.test_winograd import written, written_open
 
@@ -21,6 +23,17 @@ def test_a_convolution_computed_by_winograds_algorithm_is_quantized_as_a_convolu
     assert not made.functions
     made = prepared(written_open(), 13)
     assert [node.op_type for node in made.graph] == ["Conv", "Conv", "Relu", "Abs", "Conv"]
+
+
+def test_loops_of_recurrent_layers_become_these() -> None:
+    source = loop_model(loop_text(LSTM, memory=True), 4)
+    made = prepared(source, 13)
+    kinds = [node.op_type for node in made.graph]
+    assert "LSTM" in kinds
+    assert "Loop" not in kinds
+    (note,) = restored(source, made)
+    assert note.startswith("1 loop became")
+    assert restored(made, made) == ()
 
 
 def test_paddings_that_the_runtime_misreads_are_kept() -> None:

@@ -59,11 +59,12 @@ def test_sound_is_tried_for_one_open_length_only() -> None:
     assert shapes((spec("n", "samples"),), longest)["x"] == (1, 16000)
 
 
-def test_batches_of_one_come_last() -> None:
+def test_batches_of_one_and_of_four_come_last() -> None:
     specs = (spec("n", "t"),)
-    batches = [shapes(specs, each, 1)["x"][0] for _, each in tries(specs, ())]
+    *batches, last = [shapes(specs, each, 1)["x"][0] for _, each in tries(specs, ())]
     assert set(batches) == {1, 3}
     assert batches == sorted(batches, reverse=True)
+    assert last == 8
 
 
 def test_a_number_told_from_one_other_is_tried_as_both() -> None:
