@@ -8,6 +8,9 @@ from modelkit.rewrite import Capture, Expr, op
 
 LEVEL = "basic"
 
+LONG, SHARE = 31, 5
+"""A kernel that is long, and the share of an axis, one in so many, that is a wide padding."""
+
 
 def by_input(x: Expr, p: Expr, w: Expr) -> Expr:
     return op.Conv(op.Pad(x, p).named("pad"), w).named("conv")
@@ -49,7 +52,24 @@ def _pads(p: Capture, pad: Capture) -> list[int] | None:
     return None if p.const is None else [int(item) for item in p.const]
 
 
-def when(p: Capture, v: Capture, pad: Capture, conv: Capture) -> str | None:
+def _is_wide(first: list[int], last: list[int], x: Capture, w: Capture) -> bool:
+    """Whether much is added to an axis for a long kernel.
+
+    ONNX Runtime's blocked kernels compute what reaches into a padding one by one: 1.2 to 3.7 times
+    as long from kernels of 31 and a fifth of the length on; shorter ones are faster so.
+    """
+    if x.shape is None or w.shape is None:
+        return False
+    return any(
+        isinstance(length, int)
+        and isinstance(size, int)
+        and size >= LONG
+        and (before + after) * SHARE >= length
+        for before, after, length, size in zip(first, last, x.shape[2:], w.shape[2:], strict=True)
+    )
+
+
+def when(x: Capture, p: Capture, v: Capture, w: Capture, pad: Capture, conv: Capture) -> str | None:
     if pad.attrs.get("mode", "constant") != "constant" or pad.attrs.get("value", 0.0):
         return "the padding is not zero"
     if v.value is not None and (v.const is None or v.const.any()):
@@ -62,6 +82,8 @@ def when(p: Capture, v: Capture, pad: Capture, conv: Capture) -> str | None:
         return "it pads, or cuts, batch or channels"
     if conv.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return "the Conv pads by itself"
+    if _is_wide(pads[2:half], pads[half + 2 :], x, w):
+        return "it is so wide that the convolution is faster on the padded map"
     return None
 
 

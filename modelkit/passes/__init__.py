@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from modelkit import progress
 from modelkit.model import Model
 from modelkit.passes.changes import Changes
+from modelkit.passes.columns_as_rows import columns_as_rows
 from modelkit.passes.distinguish_dims import distinguish_dims
 from modelkit.passes.drop_unit_axes import drop_unit_axes
 from modelkit.passes.fill_channels import fill_channels
@@ -84,7 +85,7 @@ BASIC: tuple[Pass, ...] = (
 LEVELS: dict[str, tuple[Pass, ...]] = {"basic": BASIC, "extended": BASIC, "all": BASIC}
 """What runs before and after the fusions of a level, see :mod:`modelkit.passes.fuse`."""
 
-FIRST: tuple[Pass, ...] = (fill_channels,)
+FIRST: tuple[Pass, ...] = (columns_as_rows, fill_channels)
 LAST: tuple[Pass, ...] = (distinguish_dims,)
 ONCE = (*FIRST, *LAST)
 """What runs once, before and behind all fusions of level all, where the target's table allows."""

@@ -35,9 +35,27 @@ _MIXER = f"""{HEAD} (float[b, 256, n] x) => (float[b, 256, n] y)
     <float[256, 1, 31] w, float[256] c, float[256, 256, 1] v, float[256] d> {{
     p = Conv<pads=[15, 15], group=256>(x, w, c) q = Relu(p) r = Conv(q, v, d) y = Relu(r) }}"""
 
+
+def _columns(channels: int, height: int, size: int) -> str:
+    """Layers over sound that stands in columns, as in CREPE."""
+    near = height // 2
+    body = "".join(
+        f" c{i} = Conv<pads=[{near}, 0, {near}, 0]>(x{i}, w{i}) r{i} = Relu(c{i})"
+        f" x{i + 1} = MaxPool<kernel_shape=[2, 1], strides=[2, 1]>(r{i})"
+        for i in range(3)
+    )
+    weights = ", ".join(f"float[{channels}, {channels}, {height}, 1] w{i}" for i in range(3))
+    return f"""{HEAD} (float[b, {channels}, {size}, 1] x) => (float[b, {channels}, m, 1] y)
+    <{weights}> {{ x0 = Identity(x) {body} y = Neg(x3) }}"""
+
+
 SEQUENCES: tuple[Subject, ...] = (
     Subject(
         "activation_before_squeeze", _vocoder(64, 7), _points(512), base=("narrow_conv1d_as_image",)
+    ),
+    *(
+        Subject("columns_as_rows", _columns(*sizes), ({"b": 1}, {"b": 4}), name=name)
+        for name, sizes in (("16 of 63x1", (16, 63, 128)), ("128 of 9x1", (128, 9, 128)))
     ),
     *(
         Subject(fusion, text, points, also=("activation_before_squeeze",), name=name)

@@ -37,3 +37,16 @@ def test_pads_that_were_an_attribute(conv: str) -> None:
 )
 def test_other_padding_is_refused(pad: str, conv: str, reason: str) -> None:
     assert rewritten(text(pad, conv), ["pad_conv"], FEEDS).reason("pad_conv") == reason
+
+
+@pytest.mark.parametrize(("height", "expected"), [(31, ["Pad", "Conv"]), (29, ["Conv"])])
+def test_wide_paddings_of_long_kernels_stay(height: int, expected: list[str]) -> None:
+    source = f"""<ir_version: 8, opset_import: ["": 17]>
+    g (float[n, 3, 1, 70] x) => (float[n, 2, 1, m] y)
+    <float[2, 3, 1, {height}] k, int64[8] a = {{0,0,0,7,0,0,0,7}}>
+    {{ p = Pad(x, a) y = Conv(p, k) }}"""
+    result = rewritten(source, ["pad_conv"], [{"x": floats(2, 3, 1, 70)}])
+    assert result.operators == expected
+    short = source.replace("70", "71")
+    found = rewritten(short, ["pad_conv"], [{"x": floats(2, 3, 1, 71)}])
+    assert found.operators == ["Conv"]
