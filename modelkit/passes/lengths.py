@@ -29,7 +29,10 @@ def is_length(number: ir.Value, dim: int | ir.SymbolicDim) -> bool:
         single = _single_place(node)
         if single is None:
             return False
-        place, node = single, _shape_behind(node.inputs[0])
+        place, node = single, _vector(node.inputs[0])
+        part = _part(node, place)
+        if part is not None:
+            return is_length(part, dim)
     if node is None or not is_onnx(node, "Shape") or node.inputs[0] is None:
         return False
     shape = node.inputs[0].shape
@@ -52,11 +55,21 @@ def _single_place(node: ir.Node) -> int | None:
     return None
 
 
-def _shape_behind(value: ir.Value | None) -> ir.Node | None:
+def _vector(value: ir.Value | None) -> ir.Node | None:
+    """What makes a shape: Shape, or a Concat of lengths."""
     while value is not None and (node := value.producer()) is not None:
-        if is_onnx(node, "Shape"):
+        if is_onnx(node, "Shape", "Concat"):
             return node
         if not is_onnx(node, "Cast", "Identity"):
             return None
         value = node.inputs[0]
     return None
+
+
+def _part(node: ir.Node | None, place: int) -> ir.Value | None:
+    """The number at ``place`` of a Concat of single ones."""
+    if node is None or not is_onnx(node, "Concat"):
+        return None
+    if any(each is None or each.shape is None or each.shape != [1] for each in node.inputs):
+        return None
+    return node.inputs[place] if -len(node.inputs) <= place < len(node.inputs) else None

@@ -11,13 +11,15 @@ g (float[n, s, 3] x) => (int64[k] y)
   by_gather = Gather(sizes, two)
   by_slice = Slice(whole, a, b) by_slices = Slice(whole, a, c) squeezed = Squeeze(by_slice)
   by_start = Shape<start = 1, end = 2>(x) by_rest = Shape<start = 1>(x)
-  first = Gather(sizes, zero) three = Identity(c) more = Add(first, two) y = Identity(sizes)
+  parts = Concat<axis = 0>(by_start, a, by_start) of_parts = Gather(parts, two)
+  of_others = Gather(parts, zero) first = Gather(sizes, zero) three = Identity(c) more = Add(first, two) y = Identity(sizes)
 }"""
 
 
 @pytest.mark.parametrize(
     ("name", "axis"),
     [("by_gather", 2), ("by_slice", 1), ("squeezed", 1), ("by_start", 1), ("first", 0),
+     ("of_parts", 1), ("of_others", 1),
      ("three", 2), ("by_slices", None), ("by_rest", None), ("more", None), ("sizes", None)],
 )  # fmt: skip
 def test_numbers_that_are_lengths(name: str, axis: int | None) -> None:

@@ -67,7 +67,45 @@ def _wav2vec2(full: bool) -> Any:
     return Call(perturbed(model), lambda m, sound: m(sound).last_hidden_state)
 
 
+class Pitch(nn.Module):  # type: ignore[misc]
+    """CREPE (Kim et al., 2018): the pitch of 1024 samples, which stand in a column."""
+
+    def __init__(self, share: int) -> None:
+        super().__init__()
+        into = [1, *(width // share for width in (1024, 128, 128, 128, 256))]
+        self.layers = nn.ModuleList()
+        for width, out in zip(into, (*into[1:], 512 // share), strict=True):
+            tall, step, pads = (512, 4, (0, 0, 254, 254)) if width == 1 else (64, 1, (0, 0, 31, 32))
+            self.layers.append(
+                nn.Sequential(
+                    nn.ZeroPad2d(pads),
+                    nn.Conv2d(width, out, (tall, 1), (step, 1)),
+                    nn.ReLU(),
+                    nn.BatchNorm2d(out),
+                    nn.MaxPool2d((2, 1), (2, 1)),
+                )
+            )
+        self.end = nn.Linear(2048 // share, 360)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x[:, None, :, None]
+        for layer in self.layers:
+            x = layer(x)
+        return torch.sigmoid(self.end(x.permute(0, 2, 1, 3).flatten(1)))
+
+
+def _pitch(full: bool) -> Any:
+    return perturbed(Pitch(1 if full else 8))
+
+
 RECIPES = (
+    Recipe(
+        "crepe",
+        _pitch,
+        (Input("sound", ("batch", 1024)),),
+        ("pitches",),
+        ({"batch": 1}, {"batch": 3}),
+    ),
     Recipe(
         "vocoder",
         _vocoder,

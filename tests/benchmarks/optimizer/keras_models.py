@@ -2,8 +2,8 @@
 
 ``keras_cnn`` is ours: squeeze-excite blocks, depthwise convolutions, batch normalization and a tanh
 Gelu, as ``keras.applications`` writes them; so are ``keras_senet``, whose squeeze-excite blocks are
-dense layers, ``keras_unet``, for images of any size, and ``keras_encoder``, a transformer of Keras'
-own layers.  The others are from there.
+dense layers, ``keras_unet``, for images of any size, ``keras_encoder``, a transformer of Keras' own layers, and
+``keras_rnn``, recurrent layers over series of any length.  The others are from there.
 """
 
 import sys
@@ -19,8 +19,9 @@ from tf2onnx.tf_loader import from_saved_model
 
 _SIDE = 96
 _WIDTH, _HEADS = 384, 6
-_BY_SAVED_MODEL = ("keras_efficientnet", "keras_encoder", "keras_unet")
+_BY_SAVED_MODEL = ("keras_efficientnet", "keras_encoder", "keras_rnn", "keras_unet")
 """What a bare function loses the constants of, and what nobody exports without one."""
+_ENDS = {"keras_encoder": ("states", "encoded"), "keras_rnn": ("series", "scores")}
 _APPLICATIONS = {
     "keras_efficientnet": ("EfficientNetB0", {}),
     "keras_mobilenet": ("MobileNetV3Small", {"include_preprocessing": False}),
@@ -112,12 +113,20 @@ def _encoder() -> Any:
     return keras.Model(states, layers.LayerNormalization()(x))
 
 
+def _recurrent() -> Any:
+    x = series = layers.Input((None, 32), name="series")
+    x = layers.Bidirectional(layers.LSTM(96, return_sequences=True))(x)
+    x = layers.Bidirectional(layers.GRU(64))(x)
+    return keras.Model(series, layers.Dense(10, activation="softmax", name="scores")(x))
+
+
 def network(name: str) -> Any:
     """The model, its biases, gains and statistics moved away from 0 and 1."""
     keras.utils.set_random_seed(0)
     own = {
         "keras_cnn": _own,
         "keras_encoder": _encoder,
+        "keras_rnn": _recurrent,
         "keras_senet": _senet,
         "keras_unet": _unet,
     }
@@ -161,7 +170,7 @@ def _by_saved_model(model: Any, ends: tuple[str, str], place: str) -> None:
 def main() -> None:
     """Write the model as tf2onnx gives it by default: NHWC, with transposes."""
     name, place = sys.argv[1:]
-    ends = ("states", "encoded") if name == "keras_encoder" else ("pixels", "scores")
+    ends = _ENDS.get(name, ("pixels", "scores"))
     export = _by_saved_model if name in _BY_SAVED_MODEL else _by_function
     export(network(name), ends, place)
 

@@ -59,6 +59,14 @@ _KERAS = (
         exporters=("tf2onnx",),
     ),
     Recipe(
+        "keras_rnn",
+        None,
+        (Input("series", ("batch", "length", 32)),),
+        ("scores",),
+        ({"batch": 1, "length": 128}, {"batch": 3, "length": 16}),
+        exporters=("tf2onnx",),
+    ),
+    Recipe(
         "keras_encoder",
         None,
         (Input("states", ("batch", "length", 384)),),
