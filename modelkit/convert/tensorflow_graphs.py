@@ -274,12 +274,17 @@ def through_tf2onnx(translated: Callable[[], Any]) -> Model:
             graph = optimizer.optimize_graph(translated())
         made: Model = from_proto(graph.make_model("converted by tf2onnx"))
         for node in inside(made.graph):
-            if node.op_type == "Shape":
+            if node.domain in _ONNX and not _has_value(node.op_type):
                 # tf2onnx leaves a value behind where it nearly folded one.
                 node.attributes.pop("value", None)
     except Exception as error:  # tf2onnx raises any type
         raise refused(error) from None
     return made
+
+
+def _has_value(kind: str) -> bool:
+    """Whether an operator has an attribute of this name; unknown ones are refused elsewhere."""
+    return not defs.has(kind) or "value" in defs.get_schema(kind).attributes
 
 
 def _optimized(graph: Any) -> Any:

@@ -15,6 +15,8 @@ ORDER = -1  # before attention
 
 LOW = -1e30
 """Beside it and what is lower, scores vanish."""
+LOW_TWICE = -1e9
+"""The same for shares that are forbidden again: nothing is left of it beside one score."""
 _DEEPEST = 4
 _AROUND = ("Add", "Sub", "Mul", "Div", "Max")
 """What may stand between scores and the product they are, or the Softmax they go to."""
@@ -35,7 +37,15 @@ def replaced(scores: Expr, forbidden: Expr, low: Expr) -> Expr:
     return op.Where(forbidden, low, scores).named("made")
 
 
-before = (blended, chosen, replaced)
+def blended_twice(scores: Expr, allowed: Expr, low: Expr, none: Expr) -> Expr:
+    """Keras from 3.10 on forbids the shares too, so that rows without a key get none."""
+    share = op.Softmax(blended(scores, allowed, low), axis=-1).named("share")
+    kept = share * op.Cast(allowed).named("kept_again").shared()
+    lost = op.Cast(op.Not(allowed).shared()).named("lost_again").shared()
+    return kept + (none * lost).shared()
+
+
+before = (blended_twice, blended, chosen, replaced)
 
 
 def when(
@@ -43,14 +53,20 @@ def when(
     allowed: Capture,
     forbidden: Capture,
     low: Capture,
+    none: Capture,
     kept: Capture,
     lost: Capture,
+    kept_again: Capture,
+    lost_again: Capture,
     made: Capture,
 ) -> str | None:
     mask = forbidden if allowed.value is None else allowed
     if scores.dtype != ir.DataType.FLOAT or mask.dtype != ir.DataType.BOOL:
         return ""
-    if any(part.value and part.attrs.get("to") != ir.DataType.FLOAT for part in (kept, lost)):
+    casts = (kept, lost, kept_again, lost_again)
+    if any(part.value and part.attrs.get("to") != ir.DataType.FLOAT for part in casts):
+        return ""
+    if none.value is not None and (none.const is None or none.const.any()):
         return ""
     if low.const is None or low.const.size != 1:
         return ""
@@ -60,7 +76,7 @@ def when(
         return ""
     number = float(np.reshape(low.const, ()))
     lowest = -np.inf if kept.value is None else np.finfo(np.float32).min
-    return None if lowest <= number <= LOW else ""
+    return None if lowest <= number <= (LOW if none.value is None else LOW_TWICE) else ""
 
 
 def _is_product(value: ir.Value | None, depth: int = _DEEPEST) -> bool:
@@ -83,7 +99,14 @@ def _is_weighed(value: ir.Value, depth: int = _DEEPEST) -> bool:
     )
 
 
-def after(scores: Capture, allowed: Capture, forbidden: Capture, low: Capture) -> Expr:
+def after(
+    scores: Capture, allowed: Capture, forbidden: Capture, low: Capture, none: Capture
+) -> Expr:
+    if none.value is not None:
+        zero, never = np.array(0, np.float32), np.array(-np.inf, np.float32)
+        share = op.Softmax(scores + op.Where(allowed, zero, never), axis=-1)
+        # Rows without a key: the kernel of Attention makes zeros of them, too.
+        return op.Where(op.IsNaN(share), zero, share)
     number = np.asarray(low.const).reshape(())
     zero = np.zeros_like(number)
     if allowed.value is None:

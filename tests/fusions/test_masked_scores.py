@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from tests.harness import floats, rewritten
+from modelkit.passes.infer_symbols import infer_symbols
+from modelkit.rewrite import apply
+from tests.harness import floats, fusion, rewritten
+from tests.passes.harness import run
 
 NAME = "masked_scores"
 
@@ -29,6 +32,49 @@ def test_what_is_forbidden_is_added(low: str) -> None:
 @pytest.mark.parametrize("low", ["-10000.0", "2.0", "-inf"])
 def test_numbers_in_which_scores_do_not_vanish_stay(low: str) -> None:
     assert rewritten(text(low), [NAME], []).counts == {}
+
+
+def twice(low: str = "-1e9", none: str = "0.0", v: str = "y = Identity(z)") -> str:
+    """Keras' Softmax layer: what is forbidden gets no share, also where nothing is allowed."""
+    source = text(low).replace("y = Add(k, l)", "o = Add(k, l) w = Softmax<axis=-1>(o)")
+    return source.replace(
+        " }",
+        f""" none = Constant<value_float={none}>() r = Mul(w, c) d = Mul(none, f)
+        z = Add(r, d) {v} }}""",
+    )
+
+
+@pytest.mark.parametrize("low", ["-1e9", "-3.4028234663852886e38"])
+def test_shares_that_are_forbidden_again_are_zeros(low: str) -> None:
+    result = rewritten(twice(low), [NAME], [feeds(batch) for batch in (0, 1, 3)])
+    assert sorted(result.operators) == ["Add", "Identity", "IsNaN", "Softmax", "Where", "Where"]
+
+
+@pytest.mark.parametrize("source", [twice("-1e8"), twice(none="1.0")])
+def test_shares_of_others_stay(source: str) -> None:
+    assert rewritten(source, [NAME], [feeds(3)]).counts == {}
+
+
+def test_attention_makes_zeros_of_rows_without_a_key() -> None:
+    source = twice(v="y = MatMul(z, v)").replace('"": 18', '"": 23')
+    source = source.replace("float[b, 2, 3, 4] x,", "float[b, 2, 3, 8] q, float[b, 2, 8, 4] k0,")
+    source = source.replace("1, 4] m)", "1, 4] m, float[b, 2, 4, 8] v)")
+    source = source.replace("float[b, 2, 3, 4] y", "float[b, 2, 3, 8] y")
+    source = source.replace("low = Constant", "x = MatMul(q, k0) low = Constant", 1)
+    trials = [
+        {"q": floats(b, 2, 3, 8), "k0": floats(b, 2, 8, 4), "m": feeds(b)["m"],
+         "v": floats(b, 2, 4, 8)}
+        for b in (1, 3)
+    ]  # fmt: skip
+    model = rewritten(source, [NAME], trials).model
+    before = model.clone()
+    infer_symbols(model)
+    apply([fusion("attention")], model, allow=lambda found: None)
+    assert "Attention" in [node.op_type for node in model.graph]
+    for values in trials:
+        (old,), (new,) = run(before, values), run(model, values)
+        np.testing.assert_allclose(new, old, atol=1e-6)
+        assert not new[0].any()  # nothing is allowed there
 
 
 def test_a_number_that_adds_axes_stays() -> None:
