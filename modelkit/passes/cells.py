@@ -241,7 +241,9 @@ class Cell:
         if is_onnx(node, "Split") and place.stop is None:
             width = max((each.shape[-1] for each in given.parts.values() if each is not None),
                         default=given.bias.size)  # fmt: skip
-            size = width // len(node.outputs)
+            size, rest = divmod(width, len(node.outputs))
+            if rest:
+                return None
             place = slice(place.start * size, (place.start + 1) * size)
         return given.changed(lambda matrix: matrix if matrix.shape[-1] == 1 else matrix[..., place])
 
@@ -266,17 +268,33 @@ def constant_of(
         axes = ints(node, 1, "axes")
         return given.squeeze(tuple(axes)) if axes is not None else given.squeeze()
     if is_onnx(node, "Split"):
-        axis = attribute(node, "axis", 0)
-        sizes = ints(node, 1, "split")
-        parts = len(node.outputs) if sizes is None else [int(n) for n in np.cumsum(sizes)[:-1]]
-        return np.split(given, parts, axis=axis)[list(node.outputs).index(value)]
+        axis, sizes = attribute(node, "axis", 0), _sizes(node, given.shape)
+        if sizes is None:
+            return None
+        parts = np.split(given, np.cumsum(sizes)[:-1], axis=axis)
+        return parts[list(node.outputs).index(value)]
     bounds = [ints(node, place, name) for place, name in _BOUNDS]
-    steps = ints(node, 4) or []
-    if any(each is None for each in bounds) or any(step != 1 for step in steps):
+    if any(each is None for each in bounds) or not _is_dense(node):
         return None
     for start, end, axis in zip(*[each or [] for each in bounds], strict=True):
         given = given[(slice(None),) * (axis % given.ndim) + (slice(start, end),)]
     return given
+
+
+def _sizes(node: ir.Node, shape: tuple[int, ...]) -> list[int] | None:
+    """The lengths of the parts of a Split of ``shape``; None where they are computed."""
+    sizes = ints(node, 1, "split")
+    if sizes is not None or (len(node.inputs) > 1 and node.inputs[1] is not None):
+        return sizes
+    size, rest = divmod(shape[attribute(node, "axis", 0)], len(node.outputs))
+    return None if rest else [size] * len(node.outputs)
+
+
+def _is_dense(node: ir.Node) -> bool:
+    """Whether a Slice leaves out nothing between its ends."""
+    if len(node.inputs) < 5 or node.inputs[4] is None:
+        return True
+    return set(ints(node, 4) or [0]) == {1}
 
 
 def _columns(node: ir.Node, value: ir.Value) -> slice | None:
@@ -292,8 +310,7 @@ def _columns(node: ir.Node, value: ir.Value) -> slice | None:
     if is_onnx(node, "Slice"):
         bounds = zip(*(ints(node, i, n) or [] for i, n in _BOUNDS), strict=False)
         taken = [each for each in bounds if each[0] != 0 or each[1] < _WHOLE]
-        steps = ints(node, 4) or [1]
-        if len(taken) == 1 and taken[0][2] in (1, -1) and set(steps) == {1}:
+        if len(taken) == 1 and taken[0][2] in (1, -1) and _is_dense(node):
             return slice(taken[0][0], taken[0][1])
     return None
 

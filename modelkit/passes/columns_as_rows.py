@@ -88,7 +88,7 @@ def _met(node: ir.Node) -> list[ir.Value]:
     elif is_onnx(node, "BatchNormalization"):
         if attribute(node, "training_mode", 0):
             return []
-    elif not is_onnx(node, *UNARY) or any(each is not None for each in node.inputs[1:]):
+    elif not is_onnx(node, *UNARY) or (not is_onnx(node, "Clip") and any(each is not None for each in node.inputs[1:])):
         return []
     return values if all(_is_column(each) for each in values) else []
 

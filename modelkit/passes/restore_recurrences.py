@@ -40,38 +40,41 @@ def restore_recurrences(model: Model) -> Changes:
     operators for each step of time.  The same sums of the same products, in another order; a
     factor within an activation moves into its weights.
     """
-    count = 0
+    found: list[str] = []
     inside = {id(function.graph) for function in model.functions.values()}
     for graph in list(graphs(model)):
         if id(graph) in inside:
             continue
         for node in list(graph):
             if is_onnx(node, "Loop"):
-                count += _restored(node, graph)
-    return Changes(count, (f"{NOTE} (--skip restore_recurrences keeps the Loop)",) if count else ())
+                found += _restored(node, graph)
+    told = any(kind != "RNN" for kind in found)
+    note = f"{NOTE} (--skip restore_recurrences keeps the Loop)"
+    return Changes(len(found), (note,) if told else ())
 
 
-def _restored(loop: ir.Node, graph: ir.Graph) -> bool:
+def _restored(loop: ir.Node, graph: ir.Graph) -> list[str]:
+    """The operator that ``loop`` became, if it did."""
     scan = _scan(loop)
     if scan is None or any(loop.inputs[place] is None for place in scan.states):
-        return False
+        return []
     body = scan.body
     states = tuple(body.inputs[place] for place in scan.states)
     nexts = [body.outputs[place - 1] for place in scan.states]
     cell = Cell(body, scan.step, states, scan.outside)
     found = recurrence_of(cell, nexts)
     if found is None or scan.sequence.dtype != ir.DataType.FLOAT:
-        return False
+        return []
     hidden = cell.source(nexts[states.index(found.hidden)])
     stacked = body.outputs[len(body.inputs) - 1 :]
     if any(cell.source(each) is not hidden for each in stacked):
-        return False
+        return []
     others = [place for place in range(2, len(loop.inputs)) if place not in scan.states]
     endings = [loop.outputs[place - 2] for place in others]
     if any(ending.uses() or ending.is_graph_output() for ending in endings):
-        return False
+        return []
     _write(scan, graph, found)
-    return True
+    return [found.op]
 
 
 def _write(scan: _Scan, graph: ir.Graph, found: Recurrence) -> None:

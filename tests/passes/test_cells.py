@@ -37,6 +37,8 @@ def cell_of(body: str) -> tuple[Cell, ir.Value]:
         ("p = MatMul(x, w) y = Add(p, w)", None, None),
         ("p = MatMul(x, w) y = Gemm<alpha = 2.0>(p, t)", None, None),
         ("p = MatMul(x, w) y = Slice(p, from, axes, axes)", None, None),
+        ("p = MatMul(x, w) y = Slice(p, from, to, axes, sizes)", None, None),
+        ("p = MatMul(x, w) q, r, y = Split<axis = 1, num_outputs = 3>(p)", None, None),
     ],
 )  # fmt: skip
 def test_sums_of_products(body: str, weight: object, bias: list[int]) -> None:
@@ -86,5 +88,9 @@ def test_constants_that_are_cut_from_others() -> None:
     cell, result = cell_of("p, q = Split<axis = 0, num_outputs = 2>(held) y = Squeeze(q)")
     np.testing.assert_array_equal(constant_of(result, cell.outside), [5, 6, 7, 8])
     assert constant_of(result) is None
+    uneven, late = cell_of("p, q, r = Split<axis = 1, num_outputs = 3>(held) y = Squeeze(q)")
+    assert constant_of(late, uneven.outside) is None
+    stepped, late = cell_of("y = Slice(w, from, to, axes, sizes)")
+    assert stepped.constant(late) is None
     cell, result = cell_of("y = Slice(w, from, to, axes)")
     np.testing.assert_array_equal(cell.constant(result), [[2, 3], [6, 7]])

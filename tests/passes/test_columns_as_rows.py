@@ -14,7 +14,7 @@ def text(body: str, more: str = "", x: str = "n, 4, 20, 1", y: str = "n, 4, m, 1
     return f"""<ir_version: 10, opset_import: ["": 20]>
     g (float[{x}] x) => (float[{y}] y)
     <float[4, 4, 5, 1] w, float[4] b, float[4, 1, 3, 1] d, float[4, 1, 1] c, float[4] v,
-     int64[8] p = {{0, 0, 2, 0, 0, 0, 3, 0}}, int64[1] three = {{3}}{more}> {{ {body} }}"""
+     int64[8] p = {{0, 0, 2, 0, 0, 0, 3, 0}}, int64[1] three = {{3}}, float low = {{0}}{more}> {{ {body} }}"""
 
 
 def turned(source: str, *, trials: bool = True) -> tuple[Model, int]:
@@ -32,6 +32,7 @@ def turned(source: str, *, trials: bool = True) -> tuple[Model, int]:
         "y = Conv(x, w, b)",
         "y = Conv<strides = [2, 1], dilations = [2, 1], pads = [1, 0, 4, 0]>(x, w)",
         "q = Pad(x, p) r = Conv(q, w, b) s = Relu(r) y = Conv<group = 4>(s, d)",
+        "q = Conv(x, w) r = Clip(q, low) y = Conv<group = 4>(r, d)",
         "q = Conv(x, w) r = Add(q, c) s = BatchNormalization(r, b, v, b, v) y = Exp(s)",
         "q = Conv(x, w) y = MaxPool<kernel_shape = [2, 1], strides = [2, 1], pads = [1, 0, 0, 0]>(q)",
         "q = Conv<pads = [2, 0, 2, 0]>(x, w) r = Add(q, x) y = Mul(r, q)",

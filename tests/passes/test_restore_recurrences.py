@@ -154,6 +154,14 @@ def test_empty_inputs_are_an_error_and_not_the_end_of_the_process(
         run(model, feeds(*shape))
 
 
+def test_nothing_is_told_of_layers_that_take_empty_inputs() -> None:
+    model = loop_model(loop_text(RNN), 1)
+    infer_symbols(model)
+    before = clone(model)
+    assert restore_recurrences(model).notes == ()
+    check(model, feeds(0, 3), exact=False, before=before)
+
+
 def test_the_bodys_nodes_let_go_of_what_they_read() -> None:
     model, _ = restored(loop_text(RNN), 1)
     names = {value.name for value in model.graph.initializers.values() if value.uses()}
