@@ -88,7 +88,7 @@ def _met(node: ir.Node) -> list[ir.Value]:
     elif is_onnx(node, "BatchNormalization"):
         if attribute(node, "training_mode", 0):
             return []
-    elif not is_onnx(node, *UNARY) or (not is_onnx(node, "Clip") and any(each is not None for each in node.inputs[1:])):
+    elif not is_onnx(node, *UNARY) or not _is_single_valued(node):
         return []
     return values if all(_is_column(each) for each in values) else []
 
@@ -104,6 +104,11 @@ def _slides_down(node: ir.Node) -> bool:
     pads = attribute(node, "pads", [0, 0, 0, 0])
     plain = attribute(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
     return len(kernel) == 2 and kernel[1] == 1 and not pads[1] and not pads[3] and plain
+
+
+def _is_single_valued(node: ir.Node) -> bool:
+    """Whether what an operator of one map takes beside it, as the ends of a Clip, are numbers."""
+    return is_onnx(node, "Clip") or all(each is None for each in node.inputs[1:])
 
 
 def _is_single(value: ir.Value) -> bool:
