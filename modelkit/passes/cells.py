@@ -199,6 +199,9 @@ class Cell:
             return self._product(node)
         if is_onnx(node, "Mul"):
             return self._scaled(node, value)
+        if is_onnx(node, "Expand"):
+            row = self.linear(node.inputs[0])
+            return row if row is not None and not row.parts else None
         return self._cut(node, value)
 
     def _product(self, node: ir.Node) -> Linear | None:
@@ -207,11 +210,13 @@ class Cell:
             return None
         bias = np.zeros(1, np.float32)
         if is_onnx(node, "Gemm"):
-            plain = [attribute(node, name, 1.0) for name in ("alpha", "beta")] == [1.0, 1.0]
+            share = attribute(node, "beta", 1.0)
+            plain = attribute(node, "alpha", 1.0) == 1 and share in (0, 1)
             if not plain or attribute(node, "transA", 0):
                 return None
             weight = weight.T if attribute(node, "transB", 0) else weight
-            added = self.constant(node.inputs[2]) if len(node.inputs) > 2 else bias
+            given_too = len(node.inputs) > 2 and share == 1
+            added = self.constant(node.inputs[2]) if given_too else bias
             if added is None:
                 return None
             bias = added.reshape(-1)
@@ -260,10 +265,19 @@ def constant_of(
         return array
     if is_onnx(node, "Identity"):
         return constant_of(node.inputs[0], known)
-    cut = is_onnx(node, "Split", "Slice", "Squeeze")
+    if is_onnx(node, "Concat"):
+        parts = [constant_of(each, known) for each in node.inputs]
+        whole = [each for each in parts if each is not None]
+        axis = attribute(node, "axis", 0)
+        return np.concatenate(whole, axis=axis) if len(whole) == len(parts) else None
+    cut = is_onnx(node, "Split", "Slice", "Squeeze", "Reshape")
     given = constant_of(node.inputs[0], known) if cut else None
     if given is None:
         return None
+    if is_onnx(node, "Reshape"):
+        shape = constant_of(node.inputs[1], known)
+        plain = shape is not None and bool((shape > 0).all())
+        return given.reshape([int(n) for n in shape]) if shape is not None and plain else None
     if is_onnx(node, "Squeeze"):
         axes = ints(node, 1, "axes")
         return given.squeeze(tuple(axes)) if axes is not None else given.squeeze()
@@ -271,8 +285,8 @@ def constant_of(
         axis, sizes = attribute(node, "axis", 0), _sizes(node, given.shape)
         if sizes is None:
             return None
-        parts = np.split(given, np.cumsum(sizes)[:-1], axis=axis)
-        return parts[list(node.outputs).index(value)]
+        pieces = np.split(given, np.cumsum(sizes)[:-1], axis=axis)
+        return pieces[list(node.outputs).index(value)]
     bounds = [ints(node, place, name) for place, name in _BOUNDS]
     if any(each is None for each in bounds) or not _is_dense(node):
         return None

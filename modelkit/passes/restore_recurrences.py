@@ -14,7 +14,7 @@ from modelkit.passes.changes import Changes
 from modelkit.passes.lengths import behind_scalars, is_length
 from modelkit.passes.maker import Maker
 from modelkit.passes.recurrences import Recurrence, recurrence_of
-from modelkit.passes.surgery import attribute, drop, initializer, is_onnx, replace
+from modelkit.passes.surgery import attribute, drop, initializer, is_onnx, rank, replace
 
 NOTE = "a batch or sequence of length 0 is refused now: ONNX Runtime's LSTM and GRU take none"
 """What changes for whoever runs the model."""
@@ -28,7 +28,7 @@ class _Scan:
     body: ir.Graph
     sequence: ir.Value
     step: ir.Value
-    clock: int
+    clock: int | None  # among its inputs; None where only the Loop counts
     states: tuple[int, ...]
     outside: Mapping[ir.Value, ir.Value]
 
@@ -36,8 +36,8 @@ class _Scan:
 def restore_recurrences(model: Model) -> Changes:
     """Write a Loop whose body is the cell of a recurrent layer as that layer.
 
-    tf2onnx leaves loops of Keras' GRU, of SimpleRNN, of open lengths and of hard sigmoids: 30 to 60
-    operators for each step of time.  The same sums of the same products, in another order; a
+    tf2onnx leaves loops of Keras' GRU, of SimpleRNN, of open lengths and of hard sigmoids, jax2onnx
+    of every scan: 30 to 60 operators for each step of time.  The same sums of the same products, in another order; a
     factor within an activation moves into its weights.
     """
     found: list[str] = []
@@ -129,14 +129,17 @@ def _scan(loop: ir.Node) -> _Scan | None:
     carried = range(2, len(loop.inputs))
     outside = {body.inputs[p]: given for p in carried if (given := _unchanged(loop, body, p))}
     clocks = [place for place in carried if _counts(loop, body, place)]
-    if len(clocks) != 1:
+    if len(clocks) > 1:
         return None
-    (clock,) = clocks
+    clock = clocks[0] if clocks else None
+    numbers = [body.inputs[place] for place in (0, *clocks)]
     taken = [
         node
         for node in body
         if is_onnx(node, "Gather")
-        and node.inputs[1] is body.inputs[clock]
+        and behind_scalars(node.inputs[1]) in numbers
+        and node.inputs[1] is not None
+        and rank(node.inputs[1]) == 0
         and attribute(node, "axis", 0) == 0
     ]
     if len(taken) != 1 or taken[0].inputs[0] is None:
@@ -193,10 +196,12 @@ def _goes_to_the_end(scan: _Scan) -> bool:
         return False
     if any(not _is_zero(counter) for counter, _ in before):
         return False
-    counted = body.outputs[scan.clock - 1]
+    counted = None if scan.clock is None else body.outputs[scan.clock - 1]
     if any(counter not in (counted, body.inputs[0]) for counter, _ in after):
         return False
-    return limit is not None or any(counter is counted for counter, _ in after)
+    return limit is not None or any(
+        counter is not None and counter is counted for counter, _ in after
+    )
 
 
 def _is_zero(value: ir.Value | None) -> bool:

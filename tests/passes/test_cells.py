@@ -33,6 +33,8 @@ def cell_of(body: str) -> tuple[Cell, ir.Value]:
         ("p = Mul(one, x) q = Identity(p) y = Gemm(q, w, b)",
          np.arange(1, 9).reshape(2, 4), [1, 2, 3, 4]),
         ("p = MatMul(x, w) y = Exp(p)", None, None),
+        ("p = MatMul(x, w) q = Expand(x, sizes) y = Add(p, q)", None, None),
+        ("y = Gemm<beta = 0.5>(x, w, b)", None, None),
         ("y = MatMul(x, h)", None, None),
         ("p = MatMul(x, w) y = Add(p, w)", None, None),
         ("p = MatMul(x, w) y = Gemm<alpha = 2.0>(p, t)", None, None),

@@ -75,13 +75,36 @@ def test_hard_sigmoids_however_they_are_spelled(how: str) -> None:
         loop_text(RNN.replace("m = MatMul(h, r)", "k = Mul(h, ones) m = MatMul(k, r)")),
         loop_text("a = Gemm<transB = 0>(x, w, b) m = MatMul(h, r) z = Add(m, a) h2 = Relu(z)"),
         loop_text("a = MatMul(x, w) q = MatMul(h, r) m = Sub(q, b) z = Add(a, m) h2 = Sigmoid(z)"),
+        loop_text(RNN).replace("(seq, at)", "(seq, no)"),
+        loop_text(
+            """a = Gemm<beta = 0.0>(x, w, half) m = MatMul(h, r) s = Add(a, m)
+            rows = Concat<axis = 0>(k1, k4) row = Reshape(b, rows) wide = Expand(row, rows)
+            z = Add(s, wide) h2 = Tanh(z)"""
+        ),
     ],
-    ids=["no limit", "no end", "carried weights", "dropout off", "Gemm", "minus"],
+    ids=["no limit", "no end", "carried weights", "dropout off", "Gemm", "minus", "counted", "jax"],
 )
 def test_spellings_of_loops(text: str) -> None:
     model, count = restored(text, 1)
     assert count == 1
     assert "Loop" not in ops(model)
+
+
+def test_a_loop_that_counts_its_turns_only() -> None:
+    text = loop_text(RNN, on="Identity(going)").replace("(seq, at)", "(seq, no)")
+    for old, new in (
+        ("go, zero, h0", "go, h0"),
+        ("int64 at, ", ""),
+        ("int64 at2, ", ""),
+        ("at2 = Add(at, step) ", ""),
+        ("times, end", "end"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    _, count = restored(text, 1)
+    assert count == 1
+    _, count = restored(text.replace("Loop(limit", "Loop(zero"), 1)
+    assert count == 0
 
 
 STAYING = {
