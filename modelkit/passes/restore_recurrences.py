@@ -37,8 +37,8 @@ def restore_recurrences(model: Model) -> Changes:
     """Write a Loop whose body is the cell of a recurrent layer as that layer.
 
     tf2onnx leaves loops of Keras' GRU, of SimpleRNN, of open lengths and of hard sigmoids, jax2onnx
-    of every scan: 30 to 60 operators for each step of time.  The same sums of the same products, in another order; a
-    factor within an activation moves into its weights.
+    of every scan: 30 to 60 operators for each step of time.  The same sums of the same products,
+    in another order; a factor within an activation moves into its weights.
     """
     found: list[str] = []
     inside = {id(function.graph) for function in model.functions.values()}
@@ -124,7 +124,7 @@ def _guarded(maker: Maker, graph: ir.Graph, sequence: ir.Value, bias: ir.Value) 
 def _scan(loop: ir.Node) -> _Scan | None:
     """What ``loop`` goes over, if it takes one place of a sequence each turn, to its end."""
     body: ir.Graph | None = attribute(loop, "body")
-    if body is None or len(body.inputs) != len(loop.inputs) or len(loop.inputs) < 4:
+    if body is None or len(body.inputs) != len(loop.inputs) or len(loop.inputs) < 3:
         return None
     carried = range(2, len(loop.inputs))
     outside = {body.inputs[p]: given for p in carried if (given := _unchanged(loop, body, p))}
