@@ -60,6 +60,13 @@ def settings(part: CountVectorizer) -> dict[str, str]:
     Raises:
         Unsupported: no operator does what it does.
     """
+    if callable(part.analyzer):
+        raise Unsupported(
+            "a Python function cuts the texts, which no ONNX operator does",
+            cause=f"{type(part).__name__}(analyzer={getattr(part.analyzer, '__name__', '...')})",
+            hint="fit it with analyzer='word' and a token_pattern",
+            code="export-failed",
+        )
     words = part.analyzer == "word"
     if words and part.ngram_range[1] > 1 and part.get_stop_words():
         raise Unsupported(

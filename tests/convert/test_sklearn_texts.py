@@ -72,6 +72,12 @@ def test_words_that_are_taken_out_of_pairs_are_refused(tmp_path: Path) -> None:
     assert "ngram_range=(1, 1)" in caught.value.hint
 
 
+def test_functions_are_refused() -> None:
+    with pytest.raises(Unsupported, match="Python function") as caught:
+        settings(CountVectorizer(analyzer=str.split).fit(TEXTS))
+    assert "analyzer=split" in str(caught.value.cause)
+
+
 def test_hashes_are_refused(tmp_path: Path) -> None:
     model = make_pipeline(HashingVectorizer(n_features=8), LogisticRegression())
     with pytest.raises(Unsupported, match="HashingVectorizer"):
