@@ -13,6 +13,8 @@ from modelkit.passes.surgery import attribute, constant, drop, ints, is_onnx, re
 
 _POOLS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 _TURNED = ("kernel_shape", "strides", "dilations")
+_FEWEST = 8
+"""Pixels of a row that are computed at once, or nearly so."""
 _SWAP = [0, 1, 3, 2, 4, 5, 7, 6]
 """Of the paddings of four axes, the last two changed."""
 
@@ -44,10 +46,9 @@ def _is_tall(node: ir.Node) -> bool:
     weight = weight_of(node)
     if weight is None or not _is_column(node.inputs[0]) or not _met(node):
         return False
-    source = node.inputs[0]
-    assert source is not None
-    assert source.shape is not None
-    return source.shape[2] != 1 and weight.shape[2] > 1
+    made = node.outputs[0].shape
+    assert made is not None
+    return not (isinstance(made[2], int) and made[2] < _FEWEST) and weight.shape[2] > 1
 
 
 def _region(graph: ir.Graph, start: ir.Node) -> set[ir.Node]:

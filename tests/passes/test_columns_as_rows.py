@@ -73,6 +73,7 @@ def test_results_and_other_readers_get_columns() -> None:
         ("y = Conv<pads = [0, 1, 0, 1]>(x, w)", ("n, 4, m, 1] y", "n, 4, m, 3] y")),
         ("y = Conv(x, w)", ("4, 4, 5, 1", "4, 4, 1, 1")),
         ("a = Abs(w) y = Conv(x, a)", ("", "")),
+        ("q = Conv<strides = [3, 1]>(x, w) y = Exp(q)", ("", "")),
         ('y = Conv<auto_pad = "SAME_UPPER">(x, w)', ("", "")),
     ],
 )
