@@ -194,7 +194,7 @@ def _exported(
     settings: dict[Any, dict[str, Any]] = {}
     for part in _parts(model):
         if isinstance(part, CountVectorizer):
-            settings[id(part)] = {**sklearn_texts.settings(part)}
+            settings[id(part)] = sklearn_texts.settings(part)
     use_own_trees()
     use_own_boosters(_parts(model))
     sklearn_texts.use_own_logarithm()

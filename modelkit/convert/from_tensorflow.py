@@ -131,10 +131,10 @@ def graph_source(title: str, definition: Any, path: Path, options: Options) -> S
             hint="name them: --inputs x --outputs y",
         )
     known = {node.name for node in definition.node}
-    for name in map(ends.tensor, (*inputs, *outputs)):
-        if name.split(":")[0] not in known:
+    for name in map(ends.node_of, (*inputs, *outputs)):
+        if name not in known:
             raise UsageError(
-                f"the graph has no node '{safe(name.split(':')[0])}'",
+                f"the graph has no node '{safe(name)}'",
                 hint=f"its ends: {', '.join(safe(n, 60) for n in (*inputs, *outputs)[:8])}",
             )
     inputs, off = _given(definition, inputs, outputs, path, options)
@@ -171,7 +171,7 @@ def _given(
     refuse_risky(ends.operators(definition, needed), str(path), options)
     off = ends.settled(needed, options.inputs)
     held = {node.name for node in needed}
-    taken = [name for name in inputs if name.split(":")[0] in held and name not in off]
+    taken = [name for name in inputs if ends.node_of(name) in held and name not in off]
     missing = [n for n in ends.placeholders(definition) if n in held and n not in map(short, taken)]
     if missing:
         raise UsageError(
@@ -203,10 +203,9 @@ def _open_checkpoint(path: Path, options: Options) -> Source:
     for node in meta.graph_def.node:
         # Written by older versions, whose shapes of gradients newer ones call inconsistent.
         node.attr.pop("_output_shapes", None)
-    inputs = options.inputs or [
-        name for name in ends.placeholders(meta.graph_def) if name not in _saving_nodes(meta)
-    ]
-    outputs = options.outputs or _trained(meta, inputs, path)
+    saving = _saving_nodes(meta)
+    inputs = options.inputs or [n for n in ends.placeholders(meta.graph_def) if n not in saving]
+    outputs = options.outputs or _trained(meta, inputs, saving, path)
     definition = _restored(meta, path, [short(o) for o in outputs])
     narrowed = Options(
         input_shape=options.input_shape,
@@ -217,13 +216,12 @@ def _open_checkpoint(path: Path, options: Options) -> Source:
     return graph_source("TensorFlow 1 checkpoint", definition, path, narrowed)
 
 
-def _trained(meta: Any, inputs: Sequence[str], path: Path) -> list[str]:
+def _trained(meta: Any, inputs: Sequence[str], saving: set[str], path: Path) -> list[str]:
     """The results of a graph that was not saved for training.
 
     Raises:
         UsageError: it was, so that its ends are losses; the hint is what to type.
     """
-    saving = _saving_nodes(meta)
     found = [n for n in ends.results(meta.graph_def, inputs) if n not in saving and not _trains(n)]
     if not any(_trains(node.name) for node in meta.graph_def.node):
         return found

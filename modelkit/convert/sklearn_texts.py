@@ -9,6 +9,7 @@ import locale
 import re
 from collections.abc import Iterator, Sequence
 from copy import copy
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,7 +55,7 @@ def vectorizers(first: Any) -> list[CountVectorizer]:
     return parts if texts else []
 
 
-def settings(part: CountVectorizer) -> dict[str, str]:
+def settings(part: CountVectorizer) -> dict[str, Any]:
     """skl2onnx's options for ``part``: how texts are cut, and the alphabet of small letters.
 
     Raises:
@@ -171,7 +172,6 @@ def lines_for(parts: Sequence[CountVectorizer], seed: int = 0) -> tuple[list[str
     stopped = [word for part in parts for word in sorted(part.get_stop_words() or ())]
     others = [*_OTHERS, *stopped[:: max(len(stopped) // _MOST_STOPPED, 1)]]
     capitals = [w for w in [*whole, *others] if _returns(w) and (w.isascii() or _installed())]
-    characters = any(part.analyzer != "word" for part in parts)
 
     def one_of(words: Sequence[str]) -> str:
         return words[int(random.integers(0, len(words)))]
@@ -181,16 +181,17 @@ def lines_for(parts: Sequence[CountVectorizer], seed: int = 0) -> tuple[list[str
         for chance in random.integers(0, 4, count):
             text += one_of(others if chance == 0 else whole) + one_of(_BETWEEN)
             text += one_of(capitals).upper() + " " if chance == 1 else ""
-        return re.sub(r"\s\s+", " ", text) if characters else text
+        return text
 
     first = [line(int(random.integers(1, 12)))]
     several = ["", *(line(int(n)) for n in random.integers(1, 12, 40))]
     chosen = random.permutation(len(whole))[:_MOST_WORDS]
     starts = range(0, len(chosen), _WORDS_A_LINE)
     everything = [" ".join(whole[i] for i in chosen[n : n + _WORDS_A_LINE]) for n in starts]
-    if characters:
-        everything = [re.sub(r"\s\s+", " ", text) for text in everything]
-    return first, several, everything
+    drawn = (first, several, everything)
+    if any(part.analyzer != "word" for part in parts):
+        return tuple([re.sub(r"\s\s+", " ", text) for text in lines] for lines in drawn)
+    return drawn
 
 
 def _folds(part: CountVectorizer) -> bool:
@@ -203,6 +204,7 @@ def _returns(word: str) -> bool:
     return "".join(letter.lower() for letter in word.upper()) == word
 
 
+@cache
 def _installed() -> bool:
     now = locale.setlocale(locale.LC_CTYPE)
     try:

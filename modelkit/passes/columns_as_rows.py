@@ -9,9 +9,9 @@ from modelkit.model import Model, const_of
 from modelkit.passes.changes import Changes
 from modelkit.passes.channel_region import BINARY, UNARY, weight_of
 from modelkit.passes.maker import Maker
-from modelkit.passes.surgery import attribute, constant, drop, ints, is_onnx, replace, same_dims
+from modelkit.passes.remove_zero_channels import POOLS
+from modelkit.passes.surgery import attribute, constant, drop, ints, is_onnx, replace, same_shape
 
-_POOLS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 _TURNED = ("kernel_shape", "strides", "dilations")
 _FEWEST = 8
 """Pixels of a row that are computed at once, or nearly so."""
@@ -70,12 +70,12 @@ def _met(node: ir.Node) -> list[ir.Value]:
     if first is None or len(node.outputs) != 1:
         return []
     values = [first, node.outputs[0]]
-    if is_onnx(node, "Conv", *_POOLS):
+    if is_onnx(node, "Conv", *POOLS):
         if not _slides_down(node):
             return []
     elif is_onnx(node, *BINARY):
         operands = [each for each in node.inputs if each is not None and not _is_single(each)]
-        if len(operands) == 2 and not _same(*operands):
+        if len(operands) == 2 and not same_shape(*operands):
             return []
         values = [*operands, node.outputs[0]]
     elif is_onnx(node, "Concat"):
@@ -116,12 +116,6 @@ def _is_single(value: ir.Value) -> bool:
     """Whether a constant is the same for all pixels of a channel."""
     array = const_of(value)
     return array is not None and (array.size == 1 or array.shape[-2:] == (1, 1))
-
-
-def _same(a: ir.Value, b: ir.Value) -> bool:
-    if a.shape is None or b.shape is None:
-        return False
-    return len(a.shape) == len(b.shape) and same_dims(list(a.shape), list(b.shape))
 
 
 def _turn(model: Model, nodes: list[ir.Node]) -> None:

@@ -63,7 +63,7 @@ _HYPOTHESES = (
 _FOURS = Hypothesis(
     "batches of four and eight",
     tied=True,
-    lengths=({"batch": 4, "other": 7, "past": 5}, {"batch": 8, "other": 10, "past": 2}),
+    lengths=tuple({**each, "batch": n} for each, n in zip(_LENGTHS, (4, 8), strict=True)),
 )
 
 
