@@ -23,7 +23,7 @@ _SMALLEST = 960  # channels times rows; below, the sums cost what the products s
 _SMALLEST_CUT = 1920  # the same where rows are cut off, in a copy out of the blocked layout
 _SMALL = 1920  # channels times rows; below, two threads wait for each other longer than they work
 _NARROW = 60  # channels; below, two threads gain nothing at any size
-_CACHED = 60000  # pixels of 64 channels whose sums memory keeps up with
+_CACHED = 16000  # pixels of 64 channels whose sums memory keeps up with
 _CACHED_GROWTH = 2.4  # and how many more there may be of more channels, whose products save more
 _STEPS = ("strides", "dilations")
 

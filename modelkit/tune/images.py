@@ -10,6 +10,11 @@ _OPEN = ((96, 4, 57), (128, 2, 112), (128, 4, 56), (256, 8, 29), (512, 8, 28))
 """Channels, pixels of an image in one of a map's, and sides of the map, which no model is told."""
 _FIRST = ((96, 3, 2, 32), (224, 3, 2, 32), (224, 7, 2, 64), (224, 4, 4, 96), (224, 3, 1, 64))
 """Sides of an image, and of kernels, strides and filters of the convolution that reads it."""
+_PATCHES = ((224, 16, 768), (224, 32, 768), (224, 14, 1024))
+_SMALL_PATCHES = ((224, 16, 384), (224, 8, 384), (224, 4, 96), (64, 4, 32))
+"""Sides of an image and of its patches, and filters."""
+_REDUCED = ((64, 56, 8, 1), (32, 64, 8, 1), (128, 28, 4, 1), (320, 14, 2, 1), (160, 28, 1, 160))
+"""Channels, sides, strides and groups of convolutions between layers over rows."""
 _GROUPED = ((32, 2, 56), (128, 4, 56), (112, 8, 28), (256, 8, 28), (96, 24, 28), (384, 24, 14))
 """Channels, those of a group, and sides."""
 _ODD = ((44, 44, 28), (57, 57, 28), (150, 150, 14), (90, 1, 14), (58, 1, 28), (18, 1, 56),
@@ -111,6 +116,41 @@ def _photo(side: int, kernel: int, stride: int, filters: int) -> str:
     y1 = Relu(y0) y = MaxPool<kernel_shape=[3, 3], strides=[2, 2]>(y1) }}"""
 
 
+def _patches(side: int, patch: int, filters: int, moved: bool) -> str:
+    """The first convolution of a vision transformer; with ``moved`` its channels already last."""
+    pixels = (side // patch) ** 2
+    rows = (
+        f"""l = Transpose<perm=[0, 2, 3, 1]>(c) r = Constant<value_ints=[0, {pixels}, {filters}]>()
+        t = Reshape(l, r)"""
+        if moved
+        else f"""r = Constant<value_ints=[0, {filters}, {pixels}]>() f = Reshape(c, r)
+        t = Transpose<perm=[0, 2, 1]>(f)"""
+    )
+    return f"""{HEAD} (float[b, 3, {side}, {side}] x) => (float[b, {pixels}, {filters}] y)
+    <float[{filters}, 3, {patch}, {patch}] w, float[{filters}] v, float[{filters}] g> {{
+    c = Conv<strides=[{patch}, {patch}]>(x, w, v) {rows} y = LayerNormalization(t, g) }}"""
+
+
+def _reduced(channels: int, side: int, stride: int, groups: int) -> str:
+    """A convolution over the rows that attention reads, as in PVT and SegFormer."""
+    kernel, near = (3, 1) if groups > 1 else (stride, 0)
+    return f"""{HEAD} (float[b, {side * side}, {channels}] x) => (float[b, {channels}, m, m] y)
+    <float[{channels}, {channels // groups}, {kernel}, {kernel}] w, float[{channels}] v,
+     float[{channels}] g> {{
+    n = LayerNormalization(x, g) t = Transpose<perm=[0, 2, 1]>(n)
+    r = Constant<value_ints=[0, {channels}, {side}, {side}]>() f = Reshape(t, r)
+    c = Conv<strides=[{stride}, {stride}], pads=[{near}, {near}, {near}, {near}],
+        group={groups}>(f, w, v) y = Relu(c) }}"""
+
+
+_OPEN_ROWS = f"""{HEAD} (float[b, 3, h, w] x) => (float[b, 64, m, n] y)
+    <float[64, 3, 4, 4] p, float[64] g, float[64, 1, 3, 3] w0, float[64] v> {{
+    c = Conv<strides=[4, 4]>(x, p) s = Shape(c)
+    f = Constant<value_ints=[0, 64, -1]>() i = Reshape(c, f) r = Transpose<perm=[0, 2, 1]>(i)
+    n = LayerNormalization(r, g) t = Transpose<perm=[0, 2, 1]>(n) j = Reshape(t, s)
+    y0 = Conv<pads=[1, 1, 1, 1], group=64>(j, w0, v) y = Relu(y0) }}"""
+
+
 def _normalized(side: int | str) -> str:
     """An image's normalization by channel, and the first convolution that reads it."""
     return f"""{HEAD} (float[b, {side}, {side}, 3] x) => (float[b, 32, n, n] y)
@@ -177,6 +217,39 @@ IMAGES: tuple[Subject, ...] = (
             name=f"{side}x{side} {kernel}x{kernel} by {stride}",
         )
         for side, kernel, stride, filters in _FIRST
+    ),
+    *(
+        Subject(
+            "patches_as_linear",
+            _patches(side, patch, filters, moved=True),
+            _POINTS,
+            also=("linear_as_conv",) * (patch % 4 == 0),
+            name=f"{filters} of {patch}x{patch}",
+        )
+        for side, patch, filters in _PATCHES
+    ),
+    *(
+        Subject(
+            "pixels_as_rows",
+            _patches(side, patch, filters, moved=False),
+            _POINTS,
+            name=f"{filters} of {patch}x{patch}",
+        )
+        for side, patch, filters in (*_PATCHES, *_SMALL_PATCHES)
+    ),
+    *(
+        Subject("rows_as_pixels", _reduced(*sizes), _POINTS, name=f"{sizes[0]} {sizes[1]} wide")
+        for sizes in _REDUCED
+    ),
+    *(
+        Subject(
+            fusion,
+            _OPEN_ROWS,
+            tuple({"b": b, "h": h, "w": h} for b, h in ((1, 64), (1, 224), (4, 224))),
+            base=("pixels_as_rows",) * (fusion == "rows_as_pixels"),
+            name="open sides",
+        )
+        for fusion in ("pixels_as_rows", "rows_as_pixels")
     ),
     *(
         Subject("distinguish_dims", _mixed(side, width), _POINTS, name=f"{side}x{side} {width}")
