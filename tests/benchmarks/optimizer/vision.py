@@ -40,6 +40,18 @@ def swin(full: bool) -> torch.nn.Module:
     return Call(perturbed(transformers.SwinForImageClassification(config)), _logits)
 
 
+def segformer(full: bool) -> torch.nn.Module:
+    """SegFormer-B0 for classes: attention over maps of fewer pixels, neighbours in its layers."""
+    config = transformers.SegformerConfig()
+    return Call(perturbed(transformers.SegformerForImageClassification(config)), _logits)
+
+
+def pvt_v2(full: bool) -> torch.nn.Module:
+    """PVT v2 B0: the same, and patches that overlap."""
+    config = transformers.PvtV2Config()
+    return Call(perturbed(transformers.PvtV2ForImageClassification(config)), _logits)
+
+
 def convnext(full: bool) -> torch.nn.Module:
     """ConvNeXt-T."""
     config = transformers.ConvNextConfig(depths=[3, 3, 9, 3] if full else [3, 3, 3, 3])
@@ -111,6 +123,8 @@ RECIPES = (
     _picture("vit", vit, ("hidden",)),
     _picture("clip_vision", clip_vision, ("hidden", "pooled")),
     _picture("swin", swin, ("logits",)),
+    _picture("segformer", segformer, ("logits",)),
+    _picture("pvt_v2", pvt_v2, ("logits",)),
     _picture("convnext", convnext, ("logits",)),
     _picture("resnet50", resnet, ("logits",)),
     _picture("mobilenet_v2", mobilenet_v2, ("logits",)),
