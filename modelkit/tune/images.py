@@ -15,6 +15,8 @@ _SMALL_PATCHES = ((224, 16, 384), (224, 8, 384), (224, 4, 96), (64, 4, 32))
 """Sides of an image and of its patches, and filters."""
 _REDUCED = ((64, 56, 8, 1), (32, 64, 8, 1), (128, 28, 4, 1), (320, 14, 2, 1), (160, 28, 1, 160))
 """Channels, sides, strides and groups of convolutions between layers over rows."""
+_MIXED = ((56, 32), (28, 64), (14, 160))
+"""Sides and channels of maps between whose layers neighbours are mixed."""
 _GROUPED = ((32, 2, 56), (128, 4, 56), (112, 8, 28), (256, 8, 28), (96, 24, 28), (384, 24, 14))
 """Channels, those of a group, and sides."""
 _ODD = ((44, 44, 28), (57, 57, 28), (150, 150, 14), (90, 1, 14), (58, 1, 28), (18, 1, 56),
@@ -252,8 +254,18 @@ IMAGES: tuple[Subject, ...] = (
         for fusion in ("pixels_as_rows", "rows_as_pixels")
     ),
     *(
+        Subject(
+            "linear_beside_conv",
+            _mixed(side, width),
+            _POINTS,
+            against=("pixels_as_rows", "rows_as_pixels", "linear_as_conv"),
+            name=f"{side}x{side} {width}",
+        )
+        for side, width in (*_MIXED, (7, 256))
+    ),
+    *(
         Subject("distinguish_dims", _mixed(side, width), _POINTS, name=f"{side}x{side} {width}")
-        for side, width in ((56, 32), (28, 64), (14, 160))
+        for side, width in _MIXED
     ),
     *(
         Subject(fusion, _bottlenecks(channels, side), _POINTS, name=f"{channels} {side}x{side}")
