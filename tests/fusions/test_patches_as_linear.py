@@ -52,6 +52,10 @@ def test_pixels_are_read_where_their_channels_stand_last() -> None:
     ("source", "reason"),
     [
         (text(weights="float[128, 3, 16, 16] w, float[128] v"), "it has few weights"),
+        (
+            text("Conv<strides=[16, 16], dilations=[1, 2]>(x, w, v)"),
+            "its kernel leaves out pixels",
+        ),
         (text("Conv<strides=[16, 16], pads=[0, 0, 16, 16]>(x, w, v)"), "it pads"),
         (text(image="3, 32, 50"), "its image is not known to be made of whole patches"),
         (text(image="3, 32, n"), "its image is not known to be made of whole patches"),
