@@ -36,6 +36,11 @@ def when(x: Capture, axis: Capture, rows: Capture, w: Capture, conv: Capture) ->
             return "its input is not known to have three axes, or two"
     elif x.node is not None and x.node.op_type == "Unsqueeze":
         return "its input has fewer axes"
+    return is_layer(w, conv)
+
+
+def is_layer(w: Capture, conv: Capture) -> str | None:
+    """Why the convolution ``conv`` is no linear layer of each pixel; None: it is one."""
     if not w.is_constant or w.shape is None or tuple(w.shape[2:]) != (1, 1):
         return "it is no 1x1 convolution with constant weights"
     plain = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}

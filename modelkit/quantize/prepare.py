@@ -16,7 +16,7 @@ from modelkit.passes.remove_unused import remove_unused
 from modelkit.passes.restore_convolutions import restore_convolutions
 from modelkit.passes.restore_recurrences import restore_recurrences
 from modelkit.passes.unroll_einsums import unroll_einsums
-from modelkit.quantize import island_activations, island_residuals, islands
+from modelkit.quantize import island_activations, island_ends, island_residuals, islands
 from modelkit.rewrite import apply, read_fusion
 
 _PASSES = (
@@ -32,7 +32,7 @@ _PASSES = (
     keep_paddings,
     remove_unused,
 )
-_ISLANDS = (islands, island_activations, island_residuals)
+_ISLANDS = (islands, island_activations, island_residuals, island_ends)
 _ROUNDS = 100  # at most; each frees what stands behind it
 _RAISED_OPSET = 13  # QuantizeLinear with one scale a channel
 
