@@ -13,7 +13,14 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.activation_as_image import ONE, computed
-from modelkit.fusions.linear_as_conv import BLOCK, convolved
+from modelkit.fusions.linear_as_conv import (
+    BLOCK,
+    as_image,
+    as_rows,
+    convolved,
+    plain,
+    with_bias,
+)
 from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "all"
@@ -23,29 +30,22 @@ ORDER = 16  # before rows_as_pixels and pixels_as_rows, which take one move alon
 _ROWS = 49  # below, the moves between layouts cost what the convolutions gain
 
 
-def _biased(x: Expr, w: Expr, b: Expr) -> Expr:
-    return op.MatMul(x, w) + b
-
-
-def _plain(x: Expr, w: Expr, b: Expr) -> Expr:
-    return op.MatMul(x, w)
-
-
 def before_conv(x: Expr, w: Expr, b: Expr, sizes: Expr) -> Expr:
-    made = either(_biased(x, w, b), _plain(x, w, b))
+    made = either(with_bias(x, w, b), plain(x, w))
     return op.Reshape(op.Transpose(made, perm=[0, 2, 1]), sizes).named("image")
 
 
-def _behind_conv(last: Callable[..., Expr], kind: str, domain: str) -> Callable[..., Expr]:
+def _behind_conv(is_biased: bool, kind: str, domain: str) -> Callable[..., Expr]:
     def behind_conv(image: Expr, w: Expr, b: Expr) -> Expr:
         flat = op.Reshape(image, Expr(name="sizes")).named("flat")
         rows = op.Transpose(flat, perm=[0, 2, 1])
-        return last(either(Expr(kind, (rows,), domain=domain).named("made"), rows), w, b)
+        active = either(Expr(kind, (rows,), domain=domain).named("made"), rows)
+        return with_bias(active, w, b) if is_biased else plain(active, w)
 
     return behind_conv
 
 
-before = (before_conv, *(_behind_conv(last, *kind) for last in (_biased, _plain) for kind in ONE))
+before = (before_conv, *(_behind_conv(biased, *kind) for biased in (True, False) for kind in ONE))
 
 
 def when(x: Capture, w: Capture, b: Capture, image: Capture, flat: Capture) -> str | None:
@@ -86,7 +86,7 @@ def after(x: Capture, w: Capture, b: Capture, image: Capture, made: Capture) -> 
     sides = [side for side in image.shape[2:] if isinstance(side, int)]
     if x.value is not None:
         pixels = op.Reshape(x, np.array([0, *sides, deep], np.int64))
-        return convolved(op.Transpose(pixels, perm=[0, 3, 1, 2]), w.const, b)
+        return convolved(as_image(pixels, ()), w.const, b)
     active = image if made.value is None else computed(made, image)
-    moved = op.Transpose(convolved(active, w.const, b), perm=[0, 2, 3, 1])
-    return op.Reshape(moved, np.array([0, sides[0] * sides[1], wide], np.int64))
+    pixels = as_rows(convolved(active, w.const, b), ())
+    return op.Reshape(pixels, np.array([0, sides[0] * sides[1], wide], np.int64))

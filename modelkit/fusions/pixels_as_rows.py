@@ -9,7 +9,7 @@ Equal: exactly the same numbers.
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.fusions.linear_as_conv import BLOCK
+from modelkit.fusions.linear_as_conv import BLOCK, as_rows
 from modelkit.rewrite import Capture, Expr, Operand, op
 
 LEVEL = "all"
@@ -35,8 +35,7 @@ def when(x: Capture, sizes: Capture, flat: Capture) -> str | None:
 
 
 def after(x: Capture, sizes: Capture, flat: Capture) -> Expr:
-    moved = op.Transpose(x, perm=[0, 2, 3, 1])
-    return op.Reshape(moved, channels_last(flat, sizes))
+    return op.Reshape(as_rows(x, ()), channels_last(flat, sizes))
 
 
 def are_movable(made: Capture, sizes: Capture) -> bool:

@@ -8,7 +8,7 @@ Equal: exactly the same numbers.
 
 import onnx_ir as ir
 
-from modelkit.fusions.linear_as_conv import BLOCK
+from modelkit.fusions.linear_as_conv import BLOCK, as_image
 from modelkit.fusions.pixels_as_rows import are_movable, channels_last
 from modelkit.rewrite import Capture, Expr, convolution, op
 
@@ -43,6 +43,5 @@ def when(x: Capture, sizes: Capture, pixels: Capture, w: Capture) -> str | None:
 def after(
     x: Capture, sizes: Capture, pixels: Capture, w: Capture, b: Capture, conv: Capture
 ) -> Expr:
-    assert x.shape is not None and pixels.shape is not None
     moved = op.Reshape(x, channels_last(pixels, sizes))
-    return op.Conv(op.Transpose(moved, perm=[0, 3, 1, 2]), w, b, **conv.attrs)
+    return op.Conv(as_image(moved, ()), w, b, **conv.attrs)

@@ -4,9 +4,7 @@ Why: as for ``islands``; what ``linear_beside_conv`` makes has a convolution in 
 Equal: up to float rounding.
 """
 
-import numpy as np
-
-from modelkit.quantize.islands import is_layer
+from modelkit.quantize.islands import is_layer, layer
 from modelkit.rewrite import Capture, Expr, convolution, op
 
 _LAST = [0, 2, 3, 1]
@@ -25,6 +23,4 @@ def when(x: Capture, w: Capture, conv: Capture, rows: Capture) -> str | None:
 
 
 def after(x: Capture, w: Capture, b: Capture, sizes: Capture) -> Expr:
-    assert w.const is not None
-    product = op.MatMul(op.Transpose(x, perm=_LAST), np.ascontiguousarray(w.const[:, :, 0, 0].T))
-    return op.Reshape(product if b.value is None else product + b, sizes)
+    return op.Reshape(layer(op.Transpose(x, perm=_LAST), w, b), sizes)

@@ -52,7 +52,12 @@ def is_layer(w: Capture, conv: Capture) -> str | None:
 
 
 def after(x: Capture, axis: Capture, rows: Capture, w: Capture, b: Capture) -> Expr:
-    assert w.const is not None
-    product = op.MatMul(x, np.ascontiguousarray(w.const[:, :, 0, 0].T))
-    made = product if b.value is None else product + b
+    made = layer(x, w, b)
     return op.Transpose(made if rows.value is None else op.Unsqueeze(made, axis), perm=_IMAGE)
+
+
+def layer(rows: Expr, w: Capture, b: Capture) -> Expr:
+    """What the convolution makes of each pixel, of ``rows`` [..., channels]."""
+    assert w.const is not None
+    product = op.MatMul(rows, np.ascontiguousarray(w.const[:, :, 0, 0].T))
+    return product if b.value is None else product + b
