@@ -29,7 +29,8 @@ from modelkit.reports import FileFacts, SpeedVerdict, Verification
 from modelkit.runtime.bench import gate
 from modelkit.runtime.compare import TOLERANCES, Tolerance, verify
 from modelkit.runtime.feeds import Proposal, propose, typical_feeds
-from modelkit.runtime.session import Run, open_session
+from modelkit.runtime.machine import usable_cores
+from modelkit.runtime.session import Feeds, Run, open_session
 
 # Trials by metric: an exact rewrite shows itself at once, noise needs more to be judged by.
 _COUNTS = {"relative": 2, "sqnr": 6}
@@ -228,18 +229,40 @@ def _gated(
     else:
         real = proposal.trials[0][0] if proposal is not None else None
         feeds = typical_feeds(source, dims=terms.dims, seed=terms.seed, real=real)
-    first, *more = terms.threads
+    return gated(source, staged.path, feeds, terms.threads)
+
+
+def threads_to_time(intra_op: int | None) -> tuple[int, ...]:
+    """The numbers of threads a result must not be slower on: one and all, or what was asked for."""
+    if intra_op is not None:
+        return (intra_op,)
+    return tuple(dict.fromkeys((1, usable_cores())))
+
+
+def told_slower(speed: SpeedVerdict) -> str:
+    """Where a result is slower and by how much, and what can be done about that."""
+    if speed.ratio is None:
+        return speed.reason
+    if speed.on_threads is None:
+        return f"{speed.reason} ({speed.ratio.median:.2f}x)"
+    told = f"{speed.reason} ({speed.on_threads.median:.2f}x; on 1 thread {speed.ratio.median:.2f}x)"
+    return f"{told}; --intra-op 1 keeps it" if speed.ratio.low > 1 else told
+
+
+def gated(source: Path, result: Path, feeds: Feeds, threads: Sequence[int]) -> SpeedVerdict:
+    """Whether ``result`` may replace ``source``: not where it is slower on any of ``threads``."""
+    first, *more = threads
     progress.step("speed gate")
-    speed = gate(source, staged.path, feeds, threads=first)
-    for threads in more:
+    speed = gate(source, result, feeds, threads=first)
+    for count in more:
         if speed.ratio is None or not speed.kept:
             break
-        progress.step(f"speed gate on {threads} threads")
-        found = gate(source, staged.path, feeds, threads=threads, seconds=_MORE_SECONDS)
+        progress.step(f"speed gate on {count} threads")
+        found = gate(source, result, feeds, threads=count, seconds=_MORE_SECONDS)
         reason = found.reason if not found.kept else speed.reason
         if found.ratio is None:
             reason = f"{speed.reason}; {found.reason}"
-        speed = SpeedVerdict(speed.ratio, found.kept, reason, threads, found.ratio)
+        speed = SpeedVerdict(speed.ratio, found.kept, reason, count, found.ratio)
     return speed
 
 

@@ -78,14 +78,7 @@ def optimize(
         bool, typer.Option("--explain", help="List what fired, where, and the near misses")
     ] = False,
     measure: options.Measure = True,
-    intra_op: Annotated[
-        int | None,
-        typer.Option(
-            "--intra-op",
-            help="Threads it will run on; default: fast on 1, not slower on all cores",
-            min=1,
-        ),
-    ] = None,
+    intra_op: options.RunsOn = None,
 ) -> None:
     """Rewrite the graph so that it runs faster here, verified and never slower.
 
@@ -99,6 +92,7 @@ def optimize(
             "calib_data": calib_data,
             **writing.arguments(),
             "measure": measure,
+            "intra_op": intra_op,
         }
         execute("share-cache", given, manner)
         return

@@ -54,6 +54,14 @@ AllowFallback = Annotated[
     bool, typer.Option("--allow-fallback", help="Let a missing provider fall back to the CPU")
 ]
 IntraOp = Annotated[int, typer.Option("--intra-op", help="Threads inside an operator", min=1)]
+RunsOn = Annotated[
+    int | None,
+    typer.Option(
+        "--intra-op",
+        help="Threads it will run on; default: fast on 1, not slower on all cores",
+        min=1,
+    ),
+]
 
 Report = Annotated[
     str | None, typer.Option("--report", help="Write the report as an HTML page too, offline")

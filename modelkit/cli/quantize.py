@@ -118,6 +118,7 @@ def quantize(
         list[str] | None, typer.Option(help="Leave this operator alone; repeatable")
     ] = None,
     measure: options.Measure = True,
+    intra_op: options.RunsOn = None,
     report: options.Report = None,
 ) -> None:
     """Store and compute layers in 8 or 4 bits, gated by accuracy and speed.
@@ -152,6 +153,7 @@ def quantize(
         "exclude_op": exclude_op or [],
         **writing.arguments(),
         "measure": measure,
+        "intra_op": intra_op,
         "block_size": block_size,
         "asymmetric": asymmetric,
         **wanted.arguments(),

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from modelkit import progress
-from modelkit.deliver import Delivery, Terms, deliver, note_data, unchanged, up_to_date
+from modelkit.deliver import (
+    Delivery,
+    Terms,
+    deliver,
+    note_data,
+    threads_to_time,
+    told_slower,
+    unchanged,
+    up_to_date,
+)
 from modelkit.errors import CheckFailed, ModelkitError
 from modelkit.model import (
     Model,
@@ -31,10 +40,9 @@ from modelkit.reports import (
     FileFacts,
     OptimizeReport,
     RewritesReport,
-    SpeedVerdict,
 )
 from modelkit.runtime.feeds import propose
-from modelkit.runtime.machine import instruction_set, usable_cores
+from modelkit.runtime.machine import instruction_set
 from modelkit.runtime.session import open_session, use_custom_ops, version
 from modelkit.safe import safe
 from modelkit.targets import load as load_target
@@ -154,7 +162,7 @@ def optimize_file(
         measure=measure,
         dry_run=dry_run,
         seed=seed,
-        threads=_threads(intra_op),
+        threads=threads_to_time(intra_op),
         data=data,
     )
     before = facts(origin, path)
@@ -193,13 +201,6 @@ def _report(
         notes=(*done.notes, *job.notes),
         written=delivery.written,
     )
-
-
-def _threads(intra_op: int | None) -> tuple[int, ...]:
-    """The numbers of threads to be timed on."""
-    if intra_op is not None:
-        return (intra_op,)
-    return tuple(dict.fromkeys((1, usable_cores())))
 
 
 def _measured_elsewhere(level: str, name: str, *, measure: bool) -> tuple[str, ...]:
@@ -267,7 +268,8 @@ def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]
         done, delivery = _healed(job, step, done, choice)
         if delivery.speed.kept:
             return step.level, done, delivery
-        job.notes.append(f"level {step.level}{step.care} stepped back: {_slower(delivery.speed)}")
+        why = told_slower(delivery.speed)
+        job.notes.append(f"level {step.level}{step.care} stepped back: {why}")
         progress.note(job.notes[-1])
     # Only the opset may differ from what it was.
     nothing = replace(choice, level="basic", only=(ALWAYS,), skip=())
@@ -279,14 +281,6 @@ def _stepping_back(job: _Job, choice: Choice) -> tuple[str, Optimized, Delivery]
             raise
     reason = "ONNX Runtime's own optimizations spoil the model as it was"
     return step.level, done, _delivered(job, done, choice, untimed=reason)
-
-
-def _slower(speed: SpeedVerdict) -> str:
-    """Where it is slower, and what can be done about that."""
-    if speed.ratio is None or speed.on_threads is None:
-        return speed.reason
-    told = f"{speed.reason} ({speed.on_threads.median:.2f}x; on 1 thread {speed.ratio.median:.2f}x)"
-    return f"{told}; --intra-op 1 keeps it" if speed.ratio.low > 1 else told
 
 
 def _watched(job: _Job, choice: Choice) -> Optimized:

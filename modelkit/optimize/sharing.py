@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from modelkit import progress
-from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchanged, up_to_date
+from modelkit.deliver import (
+    Delivery,
+    Proof,
+    Terms,
+    deliver,
+    gated,
+    note_data,
+    threads_to_time,
+    told_slower,
+    unchanged,
+    up_to_date,
+)
 from modelkit.errors import CheckFailed
 from modelkit.model import (
     Model,
@@ -28,7 +39,6 @@ from modelkit.model import (
 from modelkit.optimize.shared_cache import share_cache
 from modelkit.optimize.sharing_trials import Job, check_type
 from modelkit.reports import Change, OptimizeReport, SpeedVerdict
-from modelkit.runtime.bench import gate
 from modelkit.runtime.binding import to_float
 from modelkit.runtime.compare import TOLERANCES, Tolerance, judge
 from modelkit.runtime.feeds import Proposal
@@ -61,6 +71,7 @@ def share_cache_file(
     custom_ops: Sequence[str] = (),
     cache_type: str = "float32",
     calib_data: str | None = None,
+    intra_op: int | None = None,
 ) -> OptimizeReport:
     """Write the decoder at ``source`` with shared caches to ``output``, or ``<stem>.cache.onnx``.
 
@@ -78,7 +89,11 @@ def share_cache_file(
     target = Path(output) if output else path.parent / f"{path.stem}.cache.onnx"
     progress.step("reading")
     origin, digest = load(path), sha256(path)
-    recipe: dict[str, Any] = {"shared_cache": True, "cache_type": cache_type}
+    recipe: dict[str, Any] = {
+        "shared_cache": True,
+        "cache_type": cache_type,
+        "intra_op": intra_op,
+    }
     if cache_type == "int8" and calib_data is None:
         recipe["seed"] = seed  # of the tokens that the scales come from
     settled = note_data(recipe, calib_data)
@@ -99,7 +114,14 @@ def share_cache_file(
     strip_debug(model)
     layers = len(cache.presents) // 2
     add_step(model, "optimize", recipe, digest, [f"{layers} caches shared"])
-    terms = Terms(force=force, verify=verify, measure=measure, dry_run=dry_run, seed=seed)
+    terms = Terms(
+        force=force,
+        verify=verify,
+        measure=measure,
+        dry_run=dry_run,
+        seed=seed,
+        threads=threads_to_time(intra_op),
+    )
     delivery, speed = _delivered(model, target, terms, job)
     report = _report(origin, path, model, delivery, speed)
     return replace(report, changes=(Change("shared_cache", layers),), notes=tuple(notes))
@@ -136,9 +158,8 @@ def _delivered(model: Model, target: Path, terms: Terms, job: Job) -> tuple[Deli
         if proposal is not None:
             _check_bound(reference, staged, job.cache, proposal, tolerance)
         if terms.measure:
-            progress.step("speed gate")
             feeds = job.proposal(reference.source, (_TIMED,), typed=False).trials[0][0]
-            speed = gate(job.path, staged, feeds)
+            speed = gated(job.path, staged, feeds, terms.threads)
             if not speed.kept:
                 raise _slower(job.path, speed)
         delivery = deliver(
@@ -221,9 +242,9 @@ def _values(outputs: Feeds, cache: SharedCache) -> Feeds:
 
 
 def _slower(path: Path, speed: SpeedVerdict) -> CheckFailed:
-    ratio = f"{speed.ratio.median:.2f}x" if speed.ratio else "slower"
     return CheckFailed(
-        f"{safe(str(path))} decodes slower with shared caches ({ratio} at {_TIMED[2]} places)",
+        f"{safe(str(path))} decodes slower with shared caches of {_TIMED[2]} places",
+        cause=told_slower(speed),
         hint="nothing was written; --no-measure writes it all the same",
         code="slower",
     )

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from modelkit import progress
-from modelkit.deliver import Delivery, Proof, Terms, deliver, note_data, unchanged, up_to_date
+from modelkit.deliver import (
+    Delivery,
+    Proof,
+    Terms,
+    deliver,
+    note_data,
+    threads_to_time,
+    unchanged,
+    up_to_date,
+)
 from modelkit.errors import CheckFailed, UsageError
 from modelkit.model import Model, add_step, check_target, facts, load, sha256, strip_debug
 from modelkit.quantize.auto import auto
@@ -144,7 +153,7 @@ def _delivered(made: Made, target: Path, terms: Terms, source: Path, options: Op
         return deliver(
             made.model,
             target,
-            terms,
+            replace(terms, threads=threads_to_time(options.intra_op)),
             step=made.step,
             source=source,
             proposal=made.check,

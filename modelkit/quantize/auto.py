@@ -28,7 +28,7 @@ from modelkit.reports import Point
 from modelkit.runtime.bench import TOO_SHORT, interleave, onnx_candidate, ratio
 from modelkit.runtime.compare import TOLERANCES, Tolerance
 from modelkit.runtime.feeds import propose, typical_feeds
-from modelkit.runtime.session import open_session
+from modelkit.runtime.session import Setup, open_session
 from modelkit.safe import safe
 
 _SEEDED = 16
@@ -112,7 +112,7 @@ def auto(model: Model, source: Path, options: Options, seed: int) -> Made:
             made = modes.weights_only(model, source, weights, seed)
             trials.take("8-bit weights in blocks", made)
         if options.race and trials.met:
-            _race(source, trials, seed)
+            _race(source, trials, seed, options.intra_op or 1)
         best = _best(trials, source)
     notes = [f"goal {goal} met on {told}", *judge.note(goal)]
     if found is not None:
@@ -207,17 +207,19 @@ def _finer(calibrated: Calibrated, recipe: Recipe, trials: Trials) -> None:
         fewest(ranking[:-1], partial(attempt, blocks=False))
 
 
-def _race(source: Path, trials: Trials, seed: int) -> None:
+def _race(source: Path, trials: Trials, seed: int, threads: int) -> None:
     """Time the candidates that matter beside the float model."""
     progress.step("timing the candidates")
     raced = [*trials.done[:3], *trials.met[-_RACED:]]
     raced = list({id(trial): trial for trial in raced}.values())
-    runners = [onnx_candidate(path) for path in (source, *(trial.path for trial in raced))]
+    setup = Setup(threads=threads)
+    paths = [source, *(trial.path for trial in raced)]
+    runners = [onnx_candidate(path, setup=setup) for path in paths]
     feeds = typical_feeds(source, seed=seed, real=next(iter(trials.judge.samples())))
     old, *others = interleave(runners, feeds, seconds=_RACE_SECONDS)
     trials.short = float(np.median(old.all_cpu())) < TOO_SHORT
     for trial, times in zip(raced, others, strict=True):
-        trial.point = replace(trial.point, ratio=ratio(old, times))
+        trial.point = replace(trial.point, ratio=ratio(old, times, wall=threads > 1))
 
 
 def _best(trials: Trials, source: Path) -> Trial:

@@ -64,6 +64,7 @@ class Options:
     labels: str | None = None
     metric: str | None = None
     race: bool = True
+    intra_op: int | None = None
 
     @property
     def patterns(self) -> tuple[re.Pattern[str], ...]:

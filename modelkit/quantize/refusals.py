@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from modelkit.deliver import told_slower
 from modelkit.errors import BadInput, CheckFailed, Unsupported
 from modelkit.model import Model
 from modelkit.model.walk import inside
@@ -86,8 +87,7 @@ def slower(
     path: Path, result: Model, outcome: Outcome, speed: SpeedVerdict, mode: str
 ) -> CheckFailed:
     """The result lost the race, with what in the graph explains it."""
-    ratio = f"{speed.ratio.median:.2f}x" if speed.ratio else "slower"
-    causes, hints = [], []
+    causes, hints = [told_slower(speed)], []
     pairs = _loose_pairs(result)
     if pairs:
         causes.append(f"{pairs} QDQ pairs do not fuse into an integer operator")
@@ -109,7 +109,7 @@ def slower(
         hints.append("--static --calib-data, which finds no ranges at run time")
     hints.append("--no-measure to keep it for its size")
     return CheckFailed(
-        f"{safe(str(path))} is slower in eight bits ({ratio})",
+        f"{safe(str(path))} is slower in eight bits",
         cause="; ".join(causes),
         hint="nothing was written; try " + ", or ".join(hints),
         code="slower",

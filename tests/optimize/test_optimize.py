@@ -34,7 +34,7 @@ def judge(monkeypatch: pytest.MonkeyPatch, *verdicts: SpeedVerdict) -> None:
     """Let the speed gate give these verdicts, one after the other."""
     given = iter(verdicts)
     monkeypatch.setattr("modelkit.deliver.gate", lambda *_, **__: next(given))
-    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    monkeypatch.setattr("modelkit.deliver.usable_cores", lambda: 2)
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_slower_levels_step_back_until_one_is_not(
     judge(monkeypatch, SLOWER, SpeedVerdict(None, True, "even"))
     report = optimize_file(str(source))
     assert report.level == "basic"
-    assert report.notes == ("level all stepped back: slower than the source",)
+    assert report.notes == ("level all stepped back: slower than the source (0.90x)",)
     assert "Erf" in report.operators_after
 
 
@@ -227,7 +227,7 @@ def test_before_a_level_is_given_up_its_sure_gains_are_kept(
     judge(monkeypatch, SLOWER, SpeedVerdict(None, True, "even"))
     report = optimize_file(str(model_file(tmp_path / "m.onnx", LINEAR)))
     assert report.level == "all"
-    assert report.notes[0] == "level all stepped back: slower than the source"
+    assert report.notes[0] == "level all stepped back: slower than the source (0.90x)"
     assert {"MatMul", "Gelu"} <= set(report.operators_after)
     assert "Conv" not in report.operators_after
     reasons = {miss.fusion: miss.reason for miss in report.near_misses}

@@ -59,14 +59,14 @@ def test_slower_steps_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = decoder(tmp_path, 2)
     seen = []
 
-    def lost(old: Path, new: Path, given: Feeds) -> SpeedVerdict:
-        seen.append(given["past_key_1"].shape)
+    def lost(old: Path, new: Path, given: Feeds, *, threads: int) -> SpeedVerdict:
+        seen.append((threads, given["past_key_1"].shape))
         return SpeedVerdict(Interval(0.9, 0.89, 0.91), False, "slower than the source")
 
-    monkeypatch.setattr(sharing, "gate", lost)
+    monkeypatch.setattr("modelkit.deliver.gate", lost)
     with pytest.raises(CheckFailed, match="decodes slower with shared caches"):
-        share_cache_file(str(path))
-    assert seen == [(1, 2, 511, 8)]
+        share_cache_file(str(path), intra_op=3)
+    assert seen == [(3, (1, 2, 511, 8))]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["decoder.onnx"]
 
 

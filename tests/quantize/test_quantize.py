@@ -7,6 +7,7 @@ import pytest
 from modelkit.errors import BadInput, CannotWrite, CheckFailed, Unsupported, UsageError
 from modelkit.model import history, load
 from modelkit.quantize import quantize_file
+from modelkit.reports import Interval, SpeedVerdict
 from tests.models import linear_text, model_file
 
 
@@ -47,6 +48,25 @@ def test_a_wrong_result_is_refused_and_nothing_written(
     with pytest.raises(CheckFailed, match="does not compute"):
         quantize_file(str(path), measure=False)
     assert sorted(p.name for p in path.parent.iterdir()) == ["m.onnx"]
+
+
+def test_a_result_that_is_slower_on_all_cores_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gate(*_: object, threads: int, **__: object) -> SpeedVerdict:
+        lost = threads != 1
+        ratio = 0.8 if lost else 1.5
+        reason = f"slower than the source on {threads} threads" if lost else "1 thread"
+        return SpeedVerdict(Interval(ratio, ratio, ratio), not lost, reason)
+
+    monkeypatch.setattr("modelkit.deliver.usable_cores", lambda: 2)
+    monkeypatch.setattr("modelkit.deliver.gate", gate)
+    with pytest.raises(CheckFailed) as caught:
+        quantize_file(str(path))
+    told = "slower than the source on 2 threads (0.80x; on 1 thread 1.50x); --intra-op 1 keeps it"
+    assert (caught.value.code, caught.value.cause[: len(told)]) == ("slower", told)
+    report = quantize_file(str(path), intra_op=1)
+    assert (report.options["intra_op"], report.speed.on_threads) == ("1", None)
 
 
 def test_a_slower_result_is_refused(tmp_path: Path) -> None:
