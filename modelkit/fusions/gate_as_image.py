@@ -6,6 +6,7 @@ that is no result of a convolution gets into that layout by one that keeps every
 Equal: exactly.
 """
 
+from collections.abc import Iterator
 from math import prod
 
 import numpy as np
@@ -54,13 +55,38 @@ def when(x: Capture, gate: Capture, made: Capture) -> str | None:
     reason = unfit(x)
     if reason is not None:
         return reason
-    lengths = [dim if isinstance(dim, int) else _IMAGES for dim in x.shape]
-    size = 4 * prod(lengths)
+    size = _bytes(x)
     if size > _LARGEST:
-        return f"two maps of {size} bytes, for a batch of {lengths[0]}, do not stay in the caches"
+        return f"two maps of {size} bytes, for a batch of {_batch(x)}, do not stay in the caches"
     if made.value is None or not _is_read_blocked(made.value):
         return "what reads it is no convolution"
+    if not isinstance(x.shape[0], int):
+        size = max((_bytes(each) for each in _sums(made.value)), default=0)
+        if size > _LARGEST:
+            return f"the sum behind it, of {size} bytes, would no longer be computed in place"
     return None
+
+
+def _batch(x: Capture) -> int:
+    length = (x.shape or (None,))[0]
+    return length if isinstance(length, int) else _IMAGES
+
+
+def _bytes(x: Capture) -> int:
+    lengths = (x.shape or ())[1:]
+    return 4 * _batch(x) * prod(dim for dim in lengths if isinstance(dim, int))
+
+
+def _sums(made: ir.Value) -> Iterator[Capture]:
+    """What convolutions of ``made`` are added to: by ONNX Runtime in place, if it knows the shapes.
+
+    It does not know the batch of what it repeats.
+    """
+    for conv, _ in made.uses():
+        if conv.op_type == "Conv":
+            adds = {user.op_type for user, _ in conv.outputs[0].uses()}
+            if "Add" in adds:
+                yield Capture(conv.outputs[0])
 
 
 def _is_blocked(value: ir.Value | None, depth: int = _DEEPEST) -> bool:

@@ -17,6 +17,12 @@ _APART = (
 )  # fmt: skip
 """Operators whose results ONNX Runtime need not know to have the lengths of what they read."""
 
+_OF_IMAGES = ("Conv", "MaxPool", "AveragePool")
+"""Operators whose results, in its blocked layouts, get the lengths of what they read there.
+
+Other names where they are added to what was read elsewhere, and the sum is not made in place.
+"""
+
 
 def distinguish_dims(model: Model) -> Changes:
     """Name the open lengths of values apart that no convolution or elementwise operator connects.
@@ -28,10 +34,10 @@ def distinguish_dims(model: Model) -> Changes:
     because others look for equal names.
     """
     groups = _groups(model.graph)
-    outputs = set(model.graph.outputs)
+    ends = {*model.graph.inputs, *model.graph.outputs}
     count = 0
     for values in groups.values():
-        if outputs.isdisjoint(values):
+        if ends.isdisjoint(values):
             count += 1
             for value in values:
                 _name(value, count)
@@ -59,18 +65,19 @@ def _groups(graph: ir.Graph) -> dict[ir.Value, list[ir.Value]]:
         found = [value for value in node.outputs if _is_open(value)]
         made += found
         if not is_onnx(node, *_APART):
-            found += [value for value in node.inputs if value is not None and _is_made(value)]
+            found += [value for value in node.inputs if value is not None and _joins(node, value)]
         for value in found[1:]:
             if top(value) is not top(found[0]):
                 above[top(value)] = top(found[0])
     groups = defaultdict(list)
-    for value in made:
+    for value in (*graph.inputs, *made):
         groups[top(value)].append(value)
     return groups
 
 
-def _is_made(value: ir.Value) -> bool:
-    return value.producer() is not None and _is_open(value)
+def _joins(node: ir.Node, value: ir.Value) -> bool:
+    """Whether ``node`` must have the lengths of ``value``: that of an input only in an image."""
+    return _is_open(value) and (value.producer() is not None or is_onnx(node, *_OF_IMAGES))
 
 
 def _is_open(value: ir.Value) -> bool:

@@ -9,6 +9,7 @@ from modelkit.fusions.grouped_conv import merged
 from modelkit.fusions.linear_as_conv import BLOCK
 from modelkit.model import Model
 from modelkit.passes.changes import Changes
+from modelkit.passes.channel_costs import microseconds
 from modelkit.passes.channel_region import BINARY, UNARY, Region, region_of, weight_of, width_of
 from modelkit.passes.surgery import attribute, is_onnx
 
@@ -25,7 +26,8 @@ def fill_channels(model: Model) -> Changes:
     times slower; where groups cannot be merged evenly (RegNet's 3 groups of 8) it does, too.  Maps
     of other numbers it fills up itself, but what is put together of such it cannot keep in blocks,
     nor can some fusions take them.  What lies between the convolutions that make a map and those
-    that read it is widened as one.
+    that read it is widened as one, unless its convolutions would take longer: a few depthwise
+    channels of InceptionNeXt would widen all linear layers beside them.
     """
     met: set[ir.Value] = set()
     count = 0
@@ -78,5 +80,8 @@ def _widened(region: Region) -> bool:
     wide = -(-region.width // unit) * unit
     if wide == region.width or wide > most * region.width:
         return False
-    region.widen(wide - region.width)
+    more = wide - region.width
+    if microseconds(region, more) > microseconds(region, 0):
+        return False
+    region.widen(more)
     return True

@@ -81,6 +81,20 @@ def test_channels_that_fill_no_block_are_refused() -> None:
     assert result.reason(NAME) == "its channels are not a multiple of 16"
 
 
+@pytest.mark.parametrize(("batch", "side", "count"), [("n", 32, 1), ("n", 33, 0), ("1", 33, 1)])
+def test_a_large_sum_in_place_is_not_given_up(batch: str, side: int, count: int) -> None:
+    """ONNX Runtime does not know the open batch of what it repeats, nor of what is made of that."""
+    reader = "d = Conv(z, wide) e2 = Conv(x, short) y = Add(d, e2)"
+    source = text(CONVOLVED, reader=reader, sides=f"{side}, {side}", out=f"{batch}, 256, q, r")
+    source = source.replace("float[n, 8", f"float[{batch}, 8").replace(
+        WEIGHTS, f"{WEIGHTS}, float[256, 32, 1, 1] wide, float[256, 8, 1, 1] short"
+    )
+    result = rewritten(source, [NAME], [{"x": floats(1, 8, side, side)}])
+    assert result.counts == ({NAME: 1} if count else {})
+    if not count:
+        assert "would no longer be computed in place" in result.reason(NAME)
+
+
 @pytest.mark.parametrize(
     "product",
     [

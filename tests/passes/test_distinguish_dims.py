@@ -41,6 +41,19 @@ def test_values_apart_have_names_of_their_own() -> None:
     check(model, {"x": normal(2, 3, 4)}, {"x": normal(1, 1, 4)}, before=before)
 
 
+def test_images_that_a_convolution_reads_keep_their_names() -> None:
+    """In ONNX Runtime's layouts they go on from there, and sums in place compare them."""
+    text = """<ir_version: 9, opset_import: ["": 20]> g (float[n, 3, 8, 8] x) => (float[n, 64, 4] y)
+        <float[4, 3, 1, 1] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, int64[3] rows = {0, 4, -1}>
+        { a = Conv(x, w) b = Relu(a) r = Reshape(b, rows) s = Abs(r)
+          y = Transpose<perm=[0, 2, 1]>(s) }"""
+    model = named(text)
+    distinguish_dims(model)
+    dims = first_dims(model)
+    assert dims["a"] == dims["b"] == "n"
+    assert dims["r"] == dims["s"] != "n"
+
+
 def test_again_gives_the_same_names() -> None:
     model = named()
     distinguish_dims(model)

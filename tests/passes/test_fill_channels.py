@@ -19,8 +19,8 @@ INPUTS = [{"x": normal(n, 3, 6, 5)} for n in (0, 1, 3)]
 def text(body: str, weights: str = "", width: int = 57, outputs: str = "") -> str:
     """Convolutions make a map ``a`` of ``width`` channels and read ``z``; ``body`` is between."""
     return f"""<ir_version: 10, opset_import: ["": 20]>
-    g (float[n, 3, 6, 5] x) => (float[n, 4, i, j] y{outputs})
-    <float[{width}, 3, 3, 3] w, float[{width}] b, float[4, {width}, 1, 1] v{weights}>
+    g (float[n, 3, 6, 5] x) => (float[n, 16, i, j] y{outputs})
+    <float[{width}, 3, 3, 3] w, float[{width}] b, float[16, {width}, 1, 1] v{weights}>
     {{ a = Conv(x, w, b) {body} y = Conv(z, v) }}"""
 
 
@@ -51,25 +51,25 @@ def convolutions(model: Model) -> list[tuple[int, ...]]:
 
 def test_a_map_of_odd_channels_is_widened_to_whole_blocks() -> None:
     model, count = filled(text("z = Relu(a)"))
-    assert (count, convolutions(model)) == (1, [(64, 3, 1), (4, 64, 1)])
+    assert (count, convolutions(model)) == (1, [(64, 3, 1), (16, 64, 1)])
     assert set(model.graph.initializers) == {"w_filled", "b_filled", "v_filled"}
 
 
 def test_a_chain_of_maps() -> None:
     body = "c = Relu(a) d = Conv<pads=[1, 1, 1, 1]>(c, u) e = HardSwish(d) z = Add(e, c)"
     model, count = filled(text(body, ", float[57, 57, 3, 3] u"))
-    assert (count, convolutions(model)) == (1, [(64, 3, 1), (64, 64, 1), (4, 64, 1)])
+    assert (count, convolutions(model)) == (1, [(64, 3, 1), (64, 64, 1), (16, 64, 1)])
 
 
 def test_depthwise_convolutions_take_more_zeros() -> None:
     body = "c = Relu(a) d = Conv<group=18, pads=[1, 1, 1, 1]>(c, u, t) z = Tanh(d)"
     model, _ = filled(text(body, ", float[18, 1, 3, 3] u, float[18] t", 18))
-    assert convolutions(model) == [(32, 3, 1), (32, 1, 32), (4, 32, 1)]
+    assert convolutions(model) == [(32, 3, 1), (32, 1, 32), (16, 32, 1)]
 
 
 @pytest.mark.parametrize(
     ("width", "each", "expected"),
-    [(24, 8, (32, 8, 4)), (56, 8, (64, 8, 8)), (168, 24, (192, 24, 8)), (60, 4, (64, 4, 16))],
+    [(24, 8, (32, 8, 4)), (56, 8, (64, 8, 8)), (168, 24, (192, 24, 8))],
 )
 def test_groups_become_as_many_as_can_be_merged(
     width: int, each: int, expected: tuple[int, int, int]
@@ -84,7 +84,7 @@ def test_a_gate_is_widened_with_what_it_multiplies() -> None:
     e = Conv(r, q) g = Sigmoid(e) z = Mul(d, g)"""
     weights = ", float[58, 1, 3, 3] u, float[8, 58, 1, 1] p, float[58, 8, 1, 1] q"
     model, _ = filled(text(body, weights, 58))
-    expected = [(64, 3, 1), (64, 1, 64), (8, 64, 1), (64, 8, 1), (4, 64, 1)]
+    expected = [(64, 3, 1), (64, 1, 64), (8, 64, 1), (64, 8, 1), (16, 64, 1)]
     assert convolutions(model) == expected
 
 
@@ -127,9 +127,9 @@ def test_what_works_on_each_channel_alone_stands_between(body: str, weights: str
 def test_all_else_is_left(body: str, weights: str, width: int) -> None:
     made = text(body, weights, width)
     if "114" in made:
-        made = made.replace("float[4, 57, 1, 1] v", "float[4, 114, 1, 1] v")
+        made = made.replace("float[16, 57, 1, 1] v", "float[16, 114, 1, 1] v")
     if "axes = {1}" in made:
-        made = made.replace("float[4, 57, 1, 1] v", "float[4, 1, 1, 1] v")
+        made = made.replace("float[16, 57, 1, 1] v", "float[16, 1, 1, 1] v")
     assert filled(made)[1] == 0
 
 
@@ -139,7 +139,7 @@ def test_a_bias_may_be_left_out_by_an_empty_name() -> None:
     model = ir.serde.deserialize_model(proto)
     infer_symbols(model)
     assert fill_channels(model).count == 2
-    assert convolutions(model) == [(64, 3, 1), (64, 64, 1), (4, 64, 1)]
+    assert convolutions(model) == [(64, 3, 1), (64, 64, 1), (16, 64, 1)]
 
 
 def test_a_bias_that_is_also_an_input_is_left() -> None:
@@ -174,7 +174,7 @@ def test_maps_that_are_put_together() -> None:
     weights = """, float[6, 3, 3, 3] s, float[126, 1, 1] k, float[57, 126, 1, 1] p"""
     model, count = filled(text(body, weights))
     assert count == 2
-    assert convolutions(model) == [(64, 3, 1), (6, 3, 1), (64, 140, 1), (4, 64, 1)]
+    assert convolutions(model) == [(64, 3, 1), (6, 3, 1), (64, 140, 1), (16, 64, 1)]
 
 
 def test_maps_that_are_taken_apart() -> None:
@@ -183,7 +183,7 @@ def test_maps_that_are_taken_apart() -> None:
     weights = """, int64[2] sizes = {58, 40}, float[58, 1, 3, 3] u, float[40, 40, 3, 3] p"""
     model, count = filled(text(body, weights, 98))
     assert count == 1
-    assert convolutions(model) == [(104, 3, 1), (64, 1, 64), (40, 40, 1), (4, 104, 1)]
+    assert convolutions(model) == [(104, 3, 1), (64, 1, 64), (40, 40, 1), (16, 104, 1)]
 
 
 def test_even_parts_are_taken_apart_evenly() -> None:
@@ -191,9 +191,9 @@ def test_even_parts_are_taken_apart_evenly() -> None:
     h = Conv<group=58>(f, p) i = Concat<axis=1>(g, h) k, l = Split<axis=-3, num_outputs=2>(i)
     z = Add(k, l)"""
     model, count = filled(text(body, ", float[58, 1, 3, 3] u, float[58, 1, 3, 3] p", 116).replace(
-        "float[4, 116, 1, 1] v", "float[4, 58, 1, 1] v"))  # fmt: skip
+        "float[16, 116, 1, 1] v", "float[16, 58, 1, 1] v"))  # fmt: skip
     assert count == 1
-    assert convolutions(model) == [(128, 3, 1), (64, 1, 64), (64, 1, 64), (4, 64, 1)]
+    assert convolutions(model) == [(128, 3, 1), (64, 1, 64), (64, 1, 64), (16, 64, 1)]
 
 
 def random_network(seed: int) -> str:
