@@ -50,7 +50,7 @@ def when(x: Capture, gate: Capture, made: Capture) -> str | None:
         return ""
     if gate.is_constant or 0 in x.shape or x.shape[2:] == (1, 1) or x.dtype != ir.DataType.FLOAT:
         return ""
-    if not _is_blocked(x.value):
+    if not is_blocked(x.value):
         return ""
     reason = unfit(x)
     if reason is not None:
@@ -58,7 +58,7 @@ def when(x: Capture, gate: Capture, made: Capture) -> str | None:
     size = _bytes(x)
     if size > _LARGEST:
         return f"two maps of {size} bytes, for a batch of {_batch(x)}, do not stay in the caches"
-    if made.value is None or not _is_read_blocked(made.value):
+    if made.value is None or not is_read_blocked(made.value):
         return "what reads it is no convolution"
     if not isinstance(x.shape[0], int):
         size = max((_bytes(each) for each in _sums(made.value)), default=0)
@@ -89,16 +89,16 @@ def _sums(made: ir.Value) -> Iterator[Capture]:
                 yield Capture(conv.outputs[0])
 
 
-def _is_blocked(value: ir.Value | None, depth: int = _DEEPEST) -> bool:
+def is_blocked(value: ir.Value | None, depth: int = _DEEPEST) -> bool:
     """Whether ``value`` leaves a convolution, perhaps through operators of the same layout."""
     node = None if value is None else value.producer()
     if node is None or not depth:
         return False
     if node.op_type in _ALONE:
-        return _is_blocked(node.inputs[0], depth - 1)
+        return is_blocked(node.inputs[0], depth - 1)
     if node.op_type in _KINDS:
         maps = [each for each in node.inputs if not _is_pixel(each) or _is_pixel(value)]
-        return all(_is_blocked(each, depth - 1) for each in maps)
+        return all(is_blocked(each, depth - 1) for each in maps)
     return node.op_type in ("Conv", "Resize")
 
 
@@ -106,14 +106,14 @@ def _is_pixel(value: ir.Value | None) -> bool:
     return (Capture(value).shape or ())[2:] == (1, 1)
 
 
-def _is_read_blocked(value: ir.Value, depth: int = _DEEPEST) -> bool:
+def is_read_blocked(value: ir.Value, depth: int = _DEEPEST) -> bool:
     """Whether only convolutions read ``value``, perhaps behind operators of the same layout."""
     users = [user for user, _ in value.uses()]
     if not users or not depth or value.is_graph_output():
         return False
     return all(
         user.op_type in (*_READING, *_KINDS)
-        or (user.op_type in _ALONE and _is_read_blocked(user.outputs[0], depth - 1))
+        or (user.op_type in _ALONE and is_read_blocked(user.outputs[0], depth - 1))
         for user in users
     )
 
@@ -122,7 +122,7 @@ def after(x: Capture, gate: Capture, made: Capture) -> Expr:
     assert made.node is not None
     assert x.shape is not None
     inside: Expr = gate
-    if not _is_blocked(gate.value):
+    if not is_blocked(gate.value):
         channels = x.shape[1]
         assert isinstance(channels, int)
         ones = np.ones((channels, 1, 1, 1), np.float32)

@@ -6,7 +6,7 @@ layers and their neighbours then take along.
 Equal: up to float rounding, when mean and variance are over the last axis or the channels alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def when(
         return "the rank of its input is unknown"
     rank = len(x.shape)
     for found in _axes(axes, mean, variance):
-        if found is None or len(found) != 1 or found[0] % rank not in _places(rank):
+        if found is None or len(found) != 1 or found[0] % rank not in places(rank):
             return f"it is over axes {found}, not the last one or the channels"
     if any(part.attrs.get("keepdims", 1) != 1 for part in (mean, variance)):
         return "its mean loses an axis"
@@ -75,12 +75,12 @@ def when(
     if x.shape[axis] in (None, 0):
         return "the length of the normalized axis is not known"
     for name, value in (("scale", scale), ("bias", bias)):
-        if not _is_vector(value, x, axis):
+        if not is_vector(value, x, axis):
             return f"{name} is not a vector of the normalized axis"
     return None
 
 
-def _places(rank: int) -> set[int]:
+def places(rank: int) -> set[int]:
     """The last axis, and that of the channels of an image."""
     return {rank - 1, *([1] if rank in (3, 4, 5) else [])}
 
@@ -97,7 +97,8 @@ def _axis(axes: Capture, mean: Capture, rank: int) -> int:
     return found[0] % rank
 
 
-def _is_vector(value: Capture, x: Capture, axis: int) -> bool:
+def is_vector(value: Capture, x: Capture, axis: int) -> bool:
+    """Whether ``value`` holds a number for each place along ``axis`` of ``x``."""
     assert x.shape is not None
     if axis == len(x.shape) - 1 and value.shape == (x.shape[axis],):
         return True
@@ -109,14 +110,22 @@ def after(
     x: Capture, axes: Capture, mean: Capture, epsilon: Capture, scale: Capture, bias: Capture
 ) -> Expr:
     assert x.shape is not None
+    axis = _axis(axes, mean, len(x.shape))
+    return normalized("LayerNormalization", x, axis, epsilon, (scale, bias))
+
+
+def normalized(
+    kind: str, x: Capture, axis: int, epsilon: Capture, vectors: Iterable[Capture]
+) -> Expr:
+    """Operator ``kind`` over the last axis of ``x``; over its channels, of rows moved there."""
+    assert x.shape is not None
     assert epsilon.const is not None
     rank, value = len(x.shape), float(np.reshape(epsilon.const, ()))
-    axis = _axis(axes, mean, rank)
-    vectors = (part if len(part.shape or ()) == 1 else _flat(part) for part in (scale, bias))
+    flat = tuple(part if len(part.shape or ()) == 1 else _flat(part) for part in vectors)
     if axis == rank - 1:
-        return op.LayerNormalization(x, *vectors, axis=-1, epsilon=value)
-    last = [0, *range(2, rank), 1]
-    rows = op.LayerNormalization(op.Transpose(x, perm=last), *vectors, axis=-1, epsilon=value)
+        return Expr(kind, (x, *flat), {"axis": -1, "epsilon": value})
+    moved = op.Transpose(x, perm=[0, *range(2, rank), 1])
+    rows = Expr(kind, (moved, *flat), {"axis": -1, "epsilon": value})
     return op.Transpose(rows, perm=[0, rank - 1, *range(1, rank - 1)])
 
 

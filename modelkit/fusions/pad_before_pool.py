@@ -49,7 +49,8 @@ def when(x: Capture, p: Capture, v: Capture, pad: Capture, pool: Capture) -> str
         return ""
     widest = max(np.reshape(pads, -1), default=0) + max(pool.attrs.get("pads", ()), default=0)
     is_wide = widest >= min(pool.attrs.get("kernel_shape", ()), default=0)
-    if pool.attrs.get("ceil_mode", 0) or is_wide:
+    steps = max(pool.attrs.get("strides", ()), default=1)
+    if (pool.attrs.get("ceil_mode", 0) and steps > 1) or is_wide:
         return None
     assert pool.node is not None
     is_harmless = pool.node.op_type == "AveragePool" or _is_never_negative(x)

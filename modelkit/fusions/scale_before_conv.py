@@ -38,7 +38,7 @@ def when(
         return "its weight is used elsewhere too"
     if x.shape is None or len(x.shape) != len(np.asarray(w.const).shape):
         return "the rank of the image is not known"
-    if not all(_by_channel(part, x, moved) for part in constants):
+    if not all(by_channel(part, x, moved) for part in constants):
         return "the factor differs within a channel"
     scale = abs(_scale(c, d))
     if not ((scale > _SMALLEST) & (scale < 1 / _SMALLEST)).all():
@@ -90,7 +90,7 @@ def _is_from_outside(x: Capture) -> bool:
     return value is not None
 
 
-def _by_channel(part: Capture, x: Capture, moved: Capture) -> bool:
+def by_channel(part: Capture, x: Capture, moved: Capture) -> bool:
     """Whether a constant differs along the axis of channels of ``x`` only, and adds no numbers."""
     assert x.shape is not None
     rank = len(x.shape)

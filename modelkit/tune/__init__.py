@@ -24,12 +24,13 @@ from modelkit.runtime.session import Feeds, Setup
 from modelkit.runtime.session import version as ort_version
 from modelkit.targets import Target, release, text_of
 from modelkit.tune.activations import ACTIVATIONS
+from modelkit.tune.affines import AFFINES
 from modelkit.tune.contrib import CONTRIB
 from modelkit.tune.images import IMAGES
 from modelkit.tune.sequences import SEQUENCES
 from modelkit.tune.subjects import STANDARD, Subject
 
-SUBJECTS = (*STANDARD, *ACTIVATIONS, *SEQUENCES, *IMAGES, *CONTRIB)
+SUBJECTS = (*STANDARD, *ACTIVATIONS, *AFFINES, *SEQUENCES, *IMAGES, *CONTRIB)
 
 
 def measure_kernels(

@@ -43,13 +43,13 @@ def test_a_scale_folded_into_the_root(root: str) -> None:
 
 def test_another_axis_is_refused() -> None:
     result = rewritten(text(axes="[1]"), ["rms_normalization"], FEEDS[:2])
-    assert result.reason("rms_normalization") == "it is not over the last axis alone"
+    assert result.reason("rms_normalization") == "its scale is not a vector of the normalized axis"
 
 
 def test_a_number_as_scale_is_refused() -> None:
     source = text().replace("float[8] w", "float[1] w")
     result = rewritten(source, ["rms_normalization"], FEEDS)
-    assert result.reason("rms_normalization") == "its scale is not a vector of the last axis"
+    assert result.reason("rms_normalization") == "its scale is not a vector of the normalized axis"
 
 
 def test_a_computed_epsilon_is_refused() -> None:
@@ -68,8 +68,8 @@ def test_a_computed_epsilon_is_refused() -> None:
             "e = Constant<value=float[1,1,1,1] {0.000001}>()",
             "epsilon is not a constant number",
         ),
-        ("float[n, s, 8]", "float[n, s, 0]", "the length of the last axis is not known"),
-        ("float[n, s, 8]", "float[n, s, k]", "its scale is not a vector of the last axis"),
+        ("float[n, s, 8]", "float[n, s, 0]", "the length of the normalized axis is not known"),
+        ("float[n, s, 8]", "float[n, s, k]", "its scale is not a vector of the normalized axis"),
     ],
 )
 def test_what_may_widen_or_is_empty_stays(old: str, new: str, reason: str) -> None:
@@ -78,3 +78,24 @@ def test_what_may_widen_or_is_empty_stays(old: str, new: str, reason: str) -> No
     if "value=" in new:
         source = source.replace("(float[n, s, 8] y)", "(float[i, n, s, 8] y)")
     assert rewritten(source, ["rms_normalization"], []).reason("rms_normalization") == reason
+
+
+def test_channels_of_images_are_moved_to_the_end_and_back() -> None:
+    source = text(axes="[1]").replace("float[n, s, 8]", "float[n, 8, h, w]")
+    source = source.replace("<float[8] w>", "<float[8, 1, 1] s>").replace("z, w", "z, s")
+    feeds = [{"x": floats(n, 8, h, 5)} for n, h in ((1, 1), (2, 3), (0, 2))]
+    result = rewritten(source, ["rms_normalization"], feeds)
+    assert result.operators == ["Transpose", "RMSNormalization", "Transpose"]
+
+
+def test_rows_of_images_and_several_axes_are_refused() -> None:
+    for axes in ("[2]", "[1, 2]"):
+        result = rewritten(
+            text(axes=axes).replace("float[n, s, 8]", "float[n, 8, s, 8]"),
+            ["rms_normalization"],
+            [],
+        )
+        assert (
+            result.reason("rms_normalization")
+            == "it is not over the last axis or the channels alone"
+        )
