@@ -11,7 +11,6 @@ import onnx_ir as ir
 from modelkit.fusions.scale_before_conv import by_channel
 from modelkit.rewrite import Capture, Expr, convolution, either
 
-LEVEL = "basic"
 ORDER = 15  # behind what folds constants into the convolution before
 
 

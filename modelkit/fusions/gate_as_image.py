@@ -22,7 +22,7 @@ OPSET = 11
 ORDER = 31  # behind inverted_residual, and winograd, which takes convolutions out of that layout
 
 _KINDS = ("Mul", "Add")
-_ALONE = ("Relu", "Sigmoid", "HardSigmoid", "Tanh", "QuickGelu", "MaxPool", "AveragePool",
+_ALONE = ("Relu", "Sigmoid", "HardSigmoid", "Tanh", "Gelu", "QuickGelu", "MaxPool", "AveragePool",
           "GlobalAveragePool", "GlobalMaxPool")  # fmt: skip
 """Operators that stay in the blocked layout, or that a convolution takes along."""
 _READING = ("Conv", *NAMES)

@@ -45,7 +45,7 @@ def over(reduced: Capture, axes: Capture, x: Expr, places: list[int], keepdims: 
 
 
 def before(x: Expr, axes: Expr) -> Expr:
-    return reduction(op.Transpose(x).named("moved"), axes)
+    return reduction(op.Transpose(x).named("moved").shared(), axes)
 
 
 def when(x: Capture, axes: Capture, moved: Capture, reduced: Capture) -> str | None:

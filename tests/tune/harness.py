@@ -13,5 +13,5 @@ def counts_after(subject: Subject, folder: Path, *, rounds: int = 1) -> dict[str
     path.write_bytes(_model(subject.text, 0).SerializeToString())
     model = load(path)
     for _ in range(rounds):
-        _apply(model, (subject.fusion, *subject.also))
+        _apply(model, (*subject.base, subject.fusion, *subject.also))
     return operator_counts(model)

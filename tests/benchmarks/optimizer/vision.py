@@ -58,6 +58,42 @@ def convnext(full: bool) -> torch.nn.Module:
     return Call(perturbed(transformers.ConvNextForImageClassification(config)), _logits)
 
 
+def _moved(model: torch.nn.Module, part: str) -> torch.nn.Module:
+    """``model`` with the parameters of ``part`` away from the 0 and 1 that they begin as."""
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if part in name:
+                weight += 0.3 * torch.rand(weight.shape, generator=random) - 0.1
+    return model
+
+
+def convnext_v2(full: bool) -> torch.nn.Module:
+    """ConvNeXt V2 atto: global response normalization, whose weights begin as zeros."""
+    sizes = [40, 80, 160, 320]
+    config = transformers.ConvNextV2Config(hidden_sizes=sizes, depths=[2, 2, 6, 2])
+    model = perturbed(transformers.ConvNextV2ForImageClassification(config))
+    return Call(_moved(model, ".grn."), _logits)
+
+
+def hgnet_v2(full: bool) -> torch.nn.Module:
+    """PP-HGNetV2 B0, as D-FINE and PP-OCRv5 have it: a factor and a number behind each Relu."""
+    made = [64, 256, 512, 1024]
+    config = transformers.HGNetV2Config(
+        stem_channels=[3, 16, 16],
+        stage_in_channels=[16, 64, 256, 512],
+        stage_mid_channels=[16, 32, 64, 128],
+        stage_out_channels=made,
+        hidden_sizes=made,
+        depths=[1, 1, 2, 1],
+        stage_num_blocks=[1, 1, 2, 1],
+        stage_numb_of_layers=[3, 3, 3, 3],
+        use_learnable_affine_block=True,
+    )
+    model = perturbed(transformers.HGNetV2ForImageClassification(config))
+    return Call(_moved(model, ".lab."), _logits)
+
+
 def resnet(full: bool) -> torch.nn.Module:
     """ResNet-50."""
     return Call(
@@ -126,6 +162,8 @@ RECIPES = (
     _picture("segformer", segformer, ("logits",)),
     _picture("pvt_v2", pvt_v2, ("logits",)),
     _picture("convnext", convnext, ("logits",)),
+    _picture("convnext_v2", convnext_v2, ("logits",)),
+    _picture("hgnet_v2", hgnet_v2, ("logits",)),
     _picture("resnet50", resnet, ("logits",)),
     _picture("mobilenet_v2", mobilenet_v2, ("logits",)),
     _picture("efficientnet", efficientnet, ("logits",)),
