@@ -13,7 +13,7 @@ _ROWS = ((64, 128), (128, 64), (256, 32), (512, 16))
 
 
 def _star(channels: int, side: int, *, separable: bool = True) -> str:
-    """Linear layers around s relu(x)^2 + c, and behind it neighbours mixed, as in ConvFormer."""
+    """Linear layers around s relu(x)^2 + c, neighbours mixed behind it, as in ConvFormer."""
     wide, body, weights = 2 * channels, "x0 = Identity(x)", []
     for n in range(2):
         weights += [f"float[{wide}, {channels}, 1, 1] u{n}, float[{channels}, {wide}, 1, 1] w{n}"]
