@@ -54,8 +54,10 @@ def _convolution(node: ir.Node, read: int, made: int) -> float:
     taps, groups = float(prod(weight.shape[2:]) * pixels), attribute(node, "group", 1)
     apart = (read * _pixels(node.inputs[0]) + made * pixels) / _MOVED
     if groups == 1:
-        if made % _UNIT == 0 and (read % _UNIT == 0 or read < BLOCK):
-            return _filled(made) * (_filled(read) if read >= BLOCK else read) * taps / _DENSE
+        if made % _UNIT == 0 and read < BLOCK:
+            return _filled(made) * read * taps / _DENSE + _moved_out(node, read)
+        if made % _UNIT == 0 and read % _UNIT == 0:
+            return _filled(made) * _filled(read) * taps / _DENSE
         return made * read * taps / _DENSE_APART + apart
     each = int(weight.shape[1])
     if each == 1:
@@ -66,6 +68,13 @@ def _convolution(node: ir.Node, read: int, made: int) -> float:
     if together is not None:
         return made * each * together * taps / _GROUPED
     return made * each * taps / _GROUPED_APART + apart
+
+
+def _moved_out(node: ir.Node, read: int) -> float:
+    """What a map of less than a block takes that leaves the layout, in which it is not read."""
+    source = node.inputs[0]
+    is_image = source is None or source.producer() is None
+    return 0.0 if is_image else read * _pixels(source) / _MOVED
 
 
 def _blocked_makers(node: ir.Node) -> Iterator[bool]:
