@@ -7,7 +7,7 @@ from modelkit.passes.infer_symbols import infer_symbols
 from tests.models import parsed
 
 
-def region(body: str, weights: str, width: int, sides: str = "14, 14", made: int = 32) -> Region:
+def region(body: str, weights: str, width: int, sides: str = "28, 28", made: int = 32) -> Region:
     """Of the map ``a`` that a convolution makes; another reads ``z``."""
     model = ir.serde.deserialize_model(
         parsed(f"""<ir_version: 10, opset_import: ["": 20]>
@@ -29,7 +29,7 @@ def region(body: str, weights: str, width: int, sides: str = "14, 14", made: int
         (64, 16, 1.24, 1.26),
     ],
 )
-@pytest.mark.parametrize("sides", ["14, 14", "h, w"])
+@pytest.mark.parametrize("sides", ["28, 28", "h, w"])
 def test_dense_convolutions(width: int, more: int, low: float, high: float, sides: str) -> None:
     found = region("z = Relu(a)", "", width, sides)
     assert low <= microseconds(found, more) / microseconds(found, 0) <= high
