@@ -9,15 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.gate_as_image import is_blocked, is_read_blocked
+from modelkit.fusions.linear_as_conv import UNIT
 from modelkit.fusions.scale_before_conv import by_channel
 from modelkit.model import const_of
 from modelkit.rewrite import Capture, Expr, either, op
 
 LEVEL = "all"
 ORDER = 31  # behind winograd, which takes convolutions out of that layout
-
-_UNIT = 4
-"""Of so many channels the blocked kernels fill up what is missing in a block."""
 
 
 def before(x: Expr, s: Expr, c: Expr) -> Expr:
@@ -32,8 +30,8 @@ def when(x: Capture, s: Capture, c: Capture, made: Capture) -> str | None:
         return ""
     if not all(by_channel(part, x, Capture(None)) for part in constants):
         return "the factor or what is added differs within a channel"
-    if not isinstance(x.shape[1], int) or x.shape[1] % _UNIT or x.shape[1] == 0:
-        return f"its channels are not a multiple of {_UNIT}"
+    if not isinstance(x.shape[1], int) or x.shape[1] % UNIT or x.shape[1] == 0:
+        return f"its channels are not a multiple of {UNIT}"
     if made.value is None or not is_read_blocked(made.value):
         return "what reads it is no convolution"
     return "" if c.value is None and _is_moved(made.value) else None

@@ -8,7 +8,7 @@ Equal: up to float rounding; zeros that pad stay zeros, so that only what is not
 import numpy as np
 import onnx_ir as ir
 
-from modelkit.fusions.scale_before_conv import by_channel
+from modelkit.fusions.scale_before_conv import by_channel, read_by_filters
 from modelkit.rewrite import Capture, Expr, convolution, either
 
 ORDER = 15  # behind what folds constants into the convolution before
@@ -44,19 +44,12 @@ def _is_padded(conv: Capture) -> bool:
 
 def after(x: Capture, s: Capture, c: Capture, w: Capture, b: Capture, conv: Capture) -> Expr:
     weight = np.asarray(w.const)
-    groups, filters, each = conv.attrs.get("group", 1), *weight.shape[:2]
-    places = (filters, each, *[1] * (weight.ndim - 2))
-
-    def read(part: Capture) -> np.ndarray:
-        """The number of each channel that each filter reads."""
-        numbers = np.broadcast_to(np.asarray(part.const).reshape(-1), (groups * each,))
-        return np.repeat(numbers.reshape(groups, each), filters // groups, axis=0).reshape(places)
-
     bias = b.const
     if c.value is not None:
-        axes = tuple(range(1, weight.ndim))
-        moved = (weight.astype(np.float64) * read(c)).sum(axis=axes)
+        shares = weight.astype(np.float64) * read_by_filters(np.asarray(c.const), weight, conv)
+        moved = shares.sum(axis=tuple(range(1, weight.ndim)))
         bias = (moved if bias is None else moved + bias).astype(np.float32)
     if s.value is not None:
-        weight = (weight * read(s)).astype(np.float32)
+        factors = read_by_filters(np.asarray(s.const), weight, conv)
+        weight = (weight * factors).astype(np.float32)
     return Expr("Conv", (x, weight) if bias is None else (x, weight, bias), conv.attrs)

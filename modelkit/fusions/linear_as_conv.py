@@ -20,6 +20,7 @@ ORDER = 20  # when all constants are in the weights
 FEW = 1 << 17  # weights; below, they stay in the cache and MatMul wins (0.8-1.0x)
 NARROW = 128  # channels; fewer leave a kernel's four blocks half empty (0.5-0.95x at 16 to 64)
 BLOCK = 16  # channels in a block of ONNX Runtime's AVX-512 layout
+UNIT = 4  # of so many channels the blocked kernels fill up what is missing in a block
 
 EMPTY = "it may have no rows, and ONNX Runtime takes no image without pixels"
 AS_IMAGES = ("linear_as_conv", "gemm_as_conv", "mlp_as_conv")

@@ -5,10 +5,10 @@ channels of images, as in MobileNetV5, it is that of rows that are moved there a
 Equal: up to float rounding, when the mean is over the last axis or the channels alone.
 """
 
-import numpy as np
 import onnx_ir as ir
 
 from modelkit.fusions.layer_normalization import is_vector, normalized, places
+from modelkit.fusions.reduce_before_transpose import axes_of
 from modelkit.rewrite import Capture, Expr, either, op
 
 OPSET = 23
@@ -57,8 +57,8 @@ def when(x: Capture, axes: Capture, mean: Capture, epsilon: Capture, scale: Capt
 def _axis(x: Capture, axes: Capture, mean: Capture) -> int | None:
     """The one axis that is normalized."""
     assert x.shape is not None
-    found = np.ravel(mean.attrs.get("axes", ()) if axes.value is None else np.asarray(axes.const))
-    return int(found[0]) % len(x.shape) if found.size == 1 and found[0] is not None else None
+    found = axes_of(mean, axes, len(x.shape)) or []
+    return found[0] if len(found) == 1 else None
 
 
 def after(x: Capture, axes: Capture, mean: Capture, epsilon: Capture, scale: Capture) -> Expr:

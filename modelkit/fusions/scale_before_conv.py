@@ -58,12 +58,7 @@ def after(
     conv: Capture,
 ) -> Expr:
     weight = np.asarray(w.const)
-    filters, each = weight.shape[:2]
-    groups = conv.attrs.get("group", 1)
-    scale = _scale(c, d).reshape(-1)
-    read = np.broadcast_to(scale, (groups * each,)).reshape(groups, 1, each)
-    factors = np.broadcast_to(read, (groups, filters // groups, each)).reshape(filters, each)
-    weight = weight * factors.reshape(filters, each, *[1] * (weight.ndim - 2))
+    weight = weight * read_by_filters(_scale(c, d), weight, conv)
     image: Expr = x
     if plus.value is not None:
         image = x + np.asarray(plus.const) / _scale(c, d)
@@ -72,6 +67,15 @@ def after(
     if moved.value is not None:
         image = op.Transpose(image, **moved.attrs)
     return op.Conv(image, weight.astype(np.float32), b, **conv.attrs)
+
+
+def read_by_filters(numbers: np.ndarray, weight: np.ndarray, conv: Capture) -> np.ndarray:
+    """``numbers`` of the channels that ``conv`` reads, where ``weight`` multiplies them."""
+    filters, each = weight.shape[:2]
+    groups = conv.attrs.get("group", 1)
+    read = np.broadcast_to(numbers.reshape(-1), (groups * each,)).reshape(groups, 1, each)
+    every = np.broadcast_to(read, (groups, filters // groups, each))
+    return every.reshape(filters, each, *[1] * (weight.ndim - 2))
 
 
 def _scale(c: Capture, d: Capture) -> np.ndarray:

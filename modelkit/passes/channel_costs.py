@@ -10,7 +10,7 @@ from math import prod
 import onnx_ir as ir
 
 from modelkit.fusions.grouped_conv import merged
-from modelkit.fusions.linear_as_conv import BLOCK
+from modelkit.fusions.linear_as_conv import BLOCK, UNIT
 from modelkit.passes.channel_region import Region, weight_of, width_of
 from modelkit.passes.surgery import attribute, is_onnx
 
@@ -18,8 +18,6 @@ _DENSE, _DENSE_APART = 110e3, 65e3
 _DEPTHWISE, _DEPTHWISE_APART = 41e3, 5.5e3
 _GROUPED, _GROUPED_APART = 78e3, 22e3
 _MOVED = 6e3
-_UNIT = 4
-"""Of such many channels the blocked kernels fill up what is missing in a block."""
 _SIDE = 28
 """Of a map whose size is open."""
 
@@ -33,7 +31,7 @@ def microseconds(region: Region, more: int) -> float:
     def wide(value: ir.Value | None) -> int:
         assert value is not None
         if value not in region.values:
-            return -(-width_of(value) // _UNIT) * _UNIT  # it may yet be widened
+            return _filled(width_of(value), UNIT)  # it may yet be widened
         return width_of(value) + more * len(region.values[value])
 
     nodes = {node for node, _ in region.seen}
@@ -54,14 +52,14 @@ def _convolution(node: ir.Node, read: int, made: int) -> float:
     taps, groups = float(prod(weight.shape[2:]) * pixels), attribute(node, "group", 1)
     apart = (read * _pixels(node.inputs[0]) + made * pixels) / _MOVED
     if groups == 1:
-        if made % _UNIT == 0 and read < BLOCK:
+        if made % UNIT == 0 and read < BLOCK:
             return _filled(made) * read * taps / _DENSE + _moved_out(node, read)
-        if made % _UNIT == 0 and read % _UNIT == 0:
+        if made % UNIT == 0 and read % UNIT == 0:
             return _filled(made) * _filled(read) * taps / _DENSE
         return made * read * taps / _DENSE_APART + apart
     each = int(weight.shape[1])
     if each == 1:
-        if made % _UNIT == 0:
+        if made % UNIT == 0:
             return _filled(made) * taps / _DEPTHWISE
         return made * taps / _DEPTHWISE_APART + apart
     together = 1 if each % BLOCK == 0 else merged(made // each, each, each)
@@ -84,8 +82,8 @@ def _blocked_makers(node: ir.Node) -> Iterator[bool]:
         yield maker is not None and not is_onnx(maker, "Split")
 
 
-def _filled(width: int) -> int:
-    return -(-width // BLOCK) * BLOCK
+def _filled(width: int, unit: int = BLOCK) -> int:
+    return -(-width // unit) * unit
 
 
 def _pixels(value: ir.Value | None) -> int:
