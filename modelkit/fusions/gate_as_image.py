@@ -41,16 +41,28 @@ def unfit(x: Capture) -> str | None:
     return f"its channels are not a multiple of {BLOCK}" if channels % BLOCK else None
 
 
+def is_gate(gate: Capture, x: Capture) -> bool:
+    """Whether ``gate`` [N, C, 1, 1] is computed, for the map ``x`` [N, C, H, W] in float32."""
+    if x.shape is None or len(x.shape) != 4 or gate.shape != (*x.shape[:2], 1, 1):
+        return False
+    if 0 in x.shape or x.shape[2:] == (1, 1):
+        return False
+    return x.dtype == ir.DataType.FLOAT and not gate.is_constant
+
+
+def kept(image: Expr, channels: int, bias: Capture | None = None) -> Expr:
+    """The ``image`` [N, channels, H, W] in the blocked layout, plus the ``bias`` [channels]."""
+    ones = np.ones((channels, 1, 1, 1), np.float32)
+    added = () if bias is None else (bias,)
+    return op.Conv(image, ones, *added, group=channels, kernel_shape=[1, 1])
+
+
 def before(x: Expr, gate: Expr) -> Expr:
     return either(*(Expr(kind, (x, gate)).named("made") for kind in _KINDS))
 
 
 def when(x: Capture, gate: Capture, made: Capture) -> str | None:
-    if x.shape is None or len(x.shape) != 4 or gate.shape != (*x.shape[:2], 1, 1):
-        return ""
-    if gate.is_constant or 0 in x.shape or x.shape[2:] == (1, 1) or x.dtype != ir.DataType.FLOAT:
-        return ""
-    if not is_blocked(x.value):
+    if x.shape is None or not is_gate(gate, x) or not is_blocked(x.value):
         return ""
     reason = unfit(x)
     if reason is not None:
@@ -125,6 +137,5 @@ def after(x: Capture, gate: Capture, made: Capture) -> Expr:
     if not is_blocked(gate.value):
         channels = x.shape[1]
         assert isinstance(channels, int)
-        ones = np.ones((channels, 1, 1, 1), np.float32)
-        inside = op.Conv(gate, ones, group=channels, kernel_shape=[1, 1])
+        inside = kept(gate, channels)
     return Expr(made.node.op_type, (x, repeated(inside, x.shape[2:])))

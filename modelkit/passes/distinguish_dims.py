@@ -64,7 +64,7 @@ def _groups(graph: ir.Graph) -> dict[ir.Value, list[ir.Value]]:
     for node in graph:
         found = [value for value in node.outputs if _is_open(value)]
         made += found
-        if not is_onnx(node, *_APART):
+        if not is_onnx(node, *_APART) or _is_front(node):
             found += [value for value in node.inputs if value is not None and _joins(node, value)]
         for value in found[1:]:
             if top(value) is not top(found[0]):
@@ -73,6 +73,14 @@ def _groups(graph: ir.Graph) -> dict[ir.Value, list[ir.Value]]:
     for value in (*graph.inputs, *made):
         groups[top(value)].append(value)
     return groups
+
+
+def _is_front(node: ir.Node) -> bool:
+    """Whether ``node`` puts the channels of what only convolutions read first."""
+    users = [user for user, _ in node.outputs[0].uses()]
+    return (
+        is_onnx(node, "Transpose") and bool(users) and all(is_onnx(user, "Conv") for user in users)
+    )
 
 
 def _joins(node: ir.Node, value: ir.Value) -> bool:

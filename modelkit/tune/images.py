@@ -25,6 +25,10 @@ _ODD = ((44, 44, 28), (57, 57, 28), (150, 150, 14), (90, 1, 14), (58, 1, 28), (1
 _GATED = ((16, 64, 16, 56), (32, 128, 16, 42), (48, 288, 16, 28), (80, 480, 32, 14),
           (192, 1152, 48, 7))  # fmt: skip
 """Channels before and after widening, those of the squeeze, and sides."""
+_WEIGHED = ((16, 96, 16, 112), (16, 32, 8, 112), (16, 48, 16, 80), (32, 64, 16, 80),
+            (32, 144, 16, 56), (64, 128, 16, 56), (64, 256, 16, 40), (48, 240, 16, 28),
+            (192, 1152, 48, 20), (128, 256, 32, 40))  # fmt: skip
+"""The same, of maps large beside the weights."""
 _WIDE = ((16, 96, 112), (24, 144, 80), (16, 64, 160), (32, 192, 64))
 """Channels before and after widening, and sides."""
 
@@ -311,6 +315,16 @@ IMAGES: tuple[Subject, ...] = (
         )
         for fusion in ("gate_as_image", "linear_squeeze")
         for sizes in _GATED
+    ),
+    *(
+        Subject(
+            "gate_in_weights",
+            _gated(*sizes),
+            _POINTS,
+            against=("gate_as_image",),
+            name=f"{sizes[0]} of {sizes[1]} {sizes[3]}x{sizes[3]}",
+        )
+        for sizes in _WEIGHED
     ),
     *(
         Subject(

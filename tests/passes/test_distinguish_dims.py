@@ -54,6 +54,22 @@ def test_images_that_a_convolution_reads_keep_their_names() -> None:
     assert dims["r"] == dims["s"] != "n"
 
 
+def test_channels_put_first_for_a_convolution_keep_the_name_of_their_rows() -> None:
+    """What the convolution adds is known to be of its size, and the sum is made in place."""
+    text = """<ir_version: 9, opset_import: ["": 20]> g (float[n, 8, 8, 3] x) => (float[n, 64, 4] y)
+        <float[4, 3, 1, 1] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
+         int64[3] rows = {0, 4, -1}, float[3, 3] m = {1, 2, 3, 4, 5, 6, 7, 8, 9}>
+        { p = Transpose<perm=[0, 3, 1, 2]>(x) a = Conv(p, w) d = MatMul(x, m)
+          e = Transpose<perm=[0, 3, 1, 2]>(d) b = Conv(e, w) c = Add(b, a)
+          r = Reshape(c, rows) y = Transpose<perm=[0, 2, 1]>(r) }"""
+    model = named(text)
+    before = clone(model)
+    distinguish_dims(model)
+    dims = first_dims(model)
+    assert dims["d"] == dims["e"] == dims["b"] == dims["a"] == dims["c"]
+    check(model, {"x": normal(2, 8, 8, 3)}, before=before)
+
+
 def test_again_gives_the_same_names() -> None:
     model = named()
     distinguish_dims(model)
